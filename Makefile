@@ -1,0 +1,39 @@
+# Every target makes its own .venv: python3 (3.11 or newer) and make are all a fresh machine needs.
+PYTHON ?= python3
+BIN := .venv/bin
+SYNC := UV_PYTHON_DOWNLOADS=never $(BIN)/uv sync --quiet --frozen --inexact --python $(BIN)/python
+
+.PHONY: install run test lint typecheck bench
+.DEFAULT_GOAL := run
+
+install: .venv/.installed
+
+.venv/.uv:
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Threadline needs Python 3.11 or newer: make PYTHON=python3.11")'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.13'
+	touch $@
+
+.venv/.installed: pyproject.toml uv.lock | .venv/.uv
+	$(SYNC) --no-dev
+	touch $@
+
+.venv/.tools: pyproject.toml uv.lock | .venv/.uv
+	$(SYNC) --all-groups
+	touch $@
+
+run: .venv/.installed
+	$(BIN)/threadline serve
+
+test: lint typecheck
+	$(BIN)/python -m pytest
+
+lint: .venv/.tools
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+typecheck: .venv/.tools
+	$(BIN)/mypy
+
+bench: .venv/.tools
+	$(BIN)/python -m benchmarks.service
