@@ -1,0 +1,142 @@
+"""The app: `create_app` wires everything in its lifespan.
+
+settings ──> Threadline.open: registry, storage, checkpointer, store ──> executor ──> worker
+                 └──> runs, threads, agents <── routes
+"""
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any, Self
+
+import aiosqlite
+from fastapi import FastAPI
+from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+from langgraph.store.sqlite.aio import AsyncSqliteStore
+
+from api.agents import Agents
+from api.body_limit import BodyLimit
+from api.executor import CallbackFactory, Executor
+from api.metrics import Metrics
+from api.registry import Registry, load
+from api.responses import JsonResponse, add_error_handlers
+from api.routes import agents, meta, threads
+from api.runs import Runs
+from api.settings import Settings
+from api.storage.base import Storage
+from api.storage.sqlite import SqliteStorage
+from api.threads import Threads
+from api.worker import Worker
+
+
+class Threadline:
+    """All that a running server owns: opened once, closed once, shared with nobody.
+
+    Args:
+        settings: how to run; read from the environment if not given.
+        storage: a backend; SQLite in `settings.storage_dir` if not given.
+        callbacks: makes further callback handlers for each run.
+    """
+
+    settings: Settings
+    metrics: Metrics
+    registry: Registry
+    storage: Storage
+    agents: Agents
+    runs: Runs
+    threads: Threads
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        storage: Storage | None = None,
+        callbacks: CallbackFactory | None = None,
+    ) -> None:
+        self.settings = settings or Settings()
+        self.metrics = Metrics()
+        self._given_storage = storage
+        self._callbacks = callbacks
+        self._stack = contextlib.AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        """Loads the graphs, opens the storage and starts the worker.
+
+        Raises:
+            ConfigError: langgraph.json, or a graph that it names, cannot be used.
+        """
+        async with contextlib.AsyncExitStack() as stack:
+            await self._open(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        """Stops the worker; what still runs goes back to the queue. Closes the storage."""
+        await self._stack.aclose()
+
+    async def _open(self, stack: contextlib.AsyncExitStack) -> None:
+        settings = self.settings
+        entries = load(settings.config)
+        settings.storage_dir.mkdir(parents=True, exist_ok=True)
+        if self._given_storage is None:
+            self.storage = SqliteStorage(settings.storage_dir / "threadline.sqlite")
+        else:
+            self.storage = self._given_storage
+        await self.storage.open()
+        stack.push_async_callback(self.storage.close)
+        checkpointer = await self._checkpointer(stack)
+        store = await stack.enter_async_context(
+            AsyncSqliteStore.from_conn_string(str(settings.storage_dir / "store.sqlite"))
+        )
+        await store.setup()
+        self.registry = Registry(entries, checkpointer=checkpointer, store=store)
+        executor = Executor(
+            self.registry, self.storage.queue, self.storage.log, settings, self.metrics, self._callbacks
+        )
+        worker = Worker(self.storage.queue, executor, settings)
+        self.agents = Agents(self.registry)
+        self.runs = Runs(self.storage, worker, executor, settings)
+        self.threads = Threads(self.storage, self.registry, checkpointer)
+        worker.start()
+        stack.push_async_callback(worker.stop)
+
+    async def _checkpointer(self, stack: contextlib.AsyncExitStack) -> AsyncSqliteSaver:
+        connection = await stack.enter_async_context(
+            aiosqlite.connect(self.settings.storage_dir / "checkpoints.sqlite")
+        )
+        # As the saver's own WAL allows: a killed process loses nothing, and no commit waits for the disk.
+        await connection.execute("PRAGMA synchronous=NORMAL")
+        checkpointer = AsyncSqliteSaver(connection)
+        await checkpointer.setup()
+        return checkpointer
+
+
+def create_app(
+    settings: Settings | None = None,
+    *,
+    storage: Storage | None = None,
+    callbacks: CallbackFactory | None = None,
+) -> FastAPI:
+    """The service as an ASGI app, to be served or mounted.
+
+    A host app that mounts it runs its lifespan: `FastAPI(lifespan=service.router.lifespan_context)`, or enters that
+    context inside a lifespan of its own.
+
+    Args:
+        settings: how to run; read from the environment if not given.
+        storage: a backend; SQLite if not given.
+        callbacks: called with each run; gives further LangChain callback handlers for it.
+    """
+    threadline = Threadline(settings, storage=storage, callbacks=callbacks)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Any) -> AsyncIterator[None]:
+        async with threadline:
+            yield
+
+    app = FastAPI(title="Threadline", lifespan=lifespan, default_response_class=JsonResponse)
+    app.state.threadline = threadline
+    app.add_middleware(BodyLimit, max_bytes=threadline.settings.max_body_bytes)
+    add_error_handlers(app)
+    for routes in (meta, agents, threads):
+        app.include_router(routes.router)
+    return app

@@ -1,0 +1,52 @@
+"""What routes depend on: the app's Threadline, and request bodies read as JSON whatever their content type."""
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
+
+from fastapi import Depends, Request
+from pydantic import BaseModel, ValidationError
+
+from api.errors import InvalidRequestError, invalid
+from api.serde import loads
+
+if TYPE_CHECKING:
+    from api.app import Threadline
+
+Body = TypeVar("Body", bound=BaseModel)
+
+
+def threadline(request: Request) -> "Threadline":
+    """The Threadline that this app serves."""
+    return cast("Threadline", request.app.state.threadline)
+
+
+ThreadlineDep = Annotated["Threadline", Depends(threadline)]
+
+
+def json_body(model: type[Body]) -> Callable[[Request], Awaitable[Body]]:
+    """A dependency that reads the request's body into a model.
+
+    The content type is ignored: curl and Studio send JSON under other names.
+
+    Raises:
+        InvalidRequestError: the body is not JSON, or does not fit; it names the field.
+    """
+
+    async def read(request: Request) -> Body:
+        try:
+            document = loads(await request.body())
+        except ValueError as exc:
+            raise InvalidRequestError(f"The body is not JSON: {exc}.", field="body") from exc
+        try:
+            return model.model_validate(document)
+        except ValidationError as exc:
+            raise invalid(exc) from exc
+
+    return read
+
+
+def documented(model: type[BaseModel]) -> dict[str, Any]:
+    """The request body's part of a route's OpenAPI entry."""
+    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    schema.pop("$defs", None)
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}

@@ -1,0 +1,188 @@
+"""The closed tree of errors: what can go wrong for a caller, each with its HTTP status and a stable code."""
+
+from collections.abc import Iterator
+
+from pydantic import ValidationError
+
+
+class ThreadlineError(Exception):
+    """Base of every error that a caller may see; its message is meant for them."""
+
+    status = 500
+    code = "internal_error"
+
+    def __init__(self, message: str, *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field
+
+    def body(self) -> dict[str, object]:
+        """The JSON body of the HTTP response: `{"error": {"code", "message", "field"?}, "detail"}`.
+
+        `detail` repeats the message, because langgraph_sdk shows that key.
+        """
+        error: dict[str, object] = {"code": self.code, "message": self.message}
+        if self.field is not None:
+            error["field"] = self.field
+        return {"error": error, "detail": self.message}
+
+
+class InvalidRequestError(ThreadlineError):
+    """The request is malformed."""
+
+    status = 422
+    code = "invalid_request"
+
+
+def invalid(exc: ValidationError, prefix: str = "") -> InvalidRequestError:
+    """The first complaint of a validation, with the field it is about."""
+    complaint = exc.errors(include_url=False, include_context=False)[0]
+    field = ".".join(str(part) for part in (prefix, *complaint["loc"]) if part != "") or "body"
+    return InvalidRequestError(f"{field}: {complaint['msg']}.", field=field)
+
+
+class BadRequestError(ThreadlineError):
+    """The request is well-formed, but contradicts itself or the state of what it names."""
+
+    status = 400
+    code = "bad_request"
+
+
+class NotFoundError(ThreadlineError):
+    """What the request names does not exist."""
+
+    status = 404
+    code = "not_found"
+
+
+class ConflictError(ThreadlineError):
+    """The thread is busy, or what is to be created exists."""
+
+    status = 409
+    code = "conflict"
+
+
+class NotAcceptableError(ThreadlineError):
+    """No form of the response is one that the client accepts."""
+
+    status = 406
+    code = "not_acceptable"
+
+
+class InvalidCursorError(ThreadlineError):
+    """The cursor is not the id of an event."""
+
+    status = 400
+    code = "invalid_cursor"
+
+
+class GapError(ThreadlineError):
+    """The cursor is older than the events that are kept."""
+
+    status = 410
+    code = "events_gone"
+
+
+class BodyTooLargeError(ThreadlineError):
+    """The request body is over the limit."""
+
+    status = 413
+    code = "body_too_large"
+
+
+class OverloadedError(ThreadlineError):
+    """A limit of the server is reached; trying again later can work."""
+
+    status = 503
+    code = "overloaded"
+
+
+class UnsupportedError(ThreadlineError):
+    """The option is known, but this server does not support it."""
+
+    status = 501
+    code = "not_supported"
+
+
+class StorageError(ThreadlineError):
+    """The storage failed; nothing was changed."""
+
+    status = 503
+    code = "storage_failed"
+
+
+class FencedError(ThreadlineError):
+    """A write of an attempt that another attempt has replaced; nothing was changed."""
+
+    code = "fenced"
+
+
+class UnserializableError(ThreadlineError):
+    """A value of the graph has no JSON form."""
+
+    code = "not_serializable"
+
+
+class ConfigError(ThreadlineError):
+    """langgraph.json, or what it names, cannot be used: the server does not start."""
+
+    code = "bad_config"
+
+
+class RunError(ThreadlineError):
+    """A run failed; `code` says why."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.status = STATUS_BY_CODE.get(code, 500)
+
+
+_BY_CLASS = {
+    "openai.APITimeoutError": ("model_timeout", "The model did not answer in time.", 504),
+    "openai.APIConnectionError": ("model_unreachable", "The connection to the model's server failed or was cut.", 502),
+    "openai.AuthenticationError": ("model_unauthorized", "The model's server refused the API key.", 502),
+    "openai.PermissionDeniedError": ("model_unauthorized", "The model's server refused access.", 502),
+    "openai.RateLimitError": ("model_rate_limited", "The model's server is limiting requests.", 503),
+    "openai.NotFoundError": ("model_not_found", "The model's server does not know this model.", 502),
+    "openai.BadRequestError": ("model_rejected", "The model's server rejected the request.", 502),
+    "openai.APIError": ("model_error", "The model's server failed.", 502),
+    "httpx.TimeoutException": ("upstream_timeout", "A connection timed out.", 504),
+    "httpx.TransportError": ("upstream_unreachable", "A connection failed or was cut.", 502),
+    "langgraph.errors.GraphRecursionError": ("recursion_limit", "The graph reached its recursion limit.", 500),
+    "langgraph.errors.InvalidUpdateError": ("invalid_update", "The graph did not accept the input or an update.", 400),
+    "langgraph.errors.EmptyInputError": ("empty_input", "The graph got no input.", 422),
+}
+"""Failures that a graph may raise, by class name: providers' packages are not imported to compare them."""
+
+
+STATUS_BY_CODE = {code: status for code, _, status in _BY_CLASS.values()} | {
+    "cancelled": 409,
+    "context_length_exceeded": 422,
+    "timeout": 504,
+}
+"""What `invoke` answers for the code of a failed run; 500 for any other."""
+
+
+def run_error(exc: BaseException) -> RunError:
+    """What a client is told of a failed run: a stable code and a sentence, no stack trace and no inner message.
+
+    Args:
+        exc: what the graph raised; anything.
+    """
+    if isinstance(exc, ThreadlineError):
+        return RunError(exc.code, exc.message)
+    if getattr(exc, "code", None) == "context_length_exceeded":
+        return RunError("context_length_exceeded", "The conversation is longer than the model's context window.")
+    for name in _class_names(exc):
+        if found := _BY_CLASS.get(name):
+            return RunError(found[0], found[1])
+    if isinstance(exc, TimeoutError):
+        return RunError("timeout", "The run took too long.")
+    return RunError("graph_error", f"The graph failed with {type(exc).__name__}.")
+
+
+def _class_names(exc: BaseException) -> Iterator[str]:
+    for cls in type(exc).__mro__:
+        package = cls.__module__ if cls.__module__.startswith("langgraph.") else cls.__module__.partition(".")[0]
+        yield f"{package}.{cls.__name__}"

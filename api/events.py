@@ -1,0 +1,43 @@
+"""The event: one entry of a run's log, encoded once when it is appended."""
+
+from typing import Literal, NamedTuple
+
+from api.schemas import EndStatus
+from api.serde import dumps
+
+END = "end"
+"""The kind of the last event of every run, whatever began it and however it ended."""
+
+NativeKind = Literal["run", "tool_call", "tool_result", "token", "custom", "interrupt", "answer", "error", "end"]
+
+
+class Entry(NamedTuple):
+    """An event on its way to the log, which gives it its number."""
+
+    kind: str
+    """What a reader of the stream sees as the event's name, a namespace after a `|` included."""
+    data: bytes
+    """The payload as JSON, without line breaks."""
+
+
+class Event(NamedTuple):
+    """An event of the log."""
+
+    seq: int
+    """Its place in the run: the first is 1, with no gaps."""
+    kind: str
+    data: bytes
+
+
+def entry(kind: str, payload: object) -> Entry:
+    """Encodes a payload into a log entry.
+
+    Raises:
+        UnserializableError: the payload has no JSON form.
+    """
+    return Entry(kind, dumps(payload))
+
+
+def end(status: EndStatus) -> Entry:
+    """The one terminal entry of a run."""
+    return Entry(END, b'{"status":"%s"}' % status.encode())

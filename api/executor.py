@@ -1,0 +1,278 @@
+"""The executor: runs one attempt of a run and is the only writer of its events.
+
+claimed run ──> graph.astream / astream_events ──fold──> EventLog.append
+                                                   └──> RunQueue.finish, then the terminal event
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.runnables import Runnable, RunnableConfig
+from langgraph.pregel import Pregel
+from langgraph.types import Command
+
+from api.errors import FencedError, RunError, UnserializableError, run_error
+from api.events import Entry
+from api.metrics import Metrics
+from api.protocols.astream_events import EventsFold
+from api.protocols.native import STREAM_MODES, NativeFold
+from api.registry import Registry
+from api.schemas import EndStatus, Json, Outcome, Run, ThreadStatus
+from api.serde import dumps
+from api.settings import Settings
+from api.storage.base import EventLog, RunQueue
+from api.tracker import RunTracker
+
+logger = logging.getLogger(__name__)
+
+AnyPregel = Pregel[Any, Any, Any, Any]
+
+CallbackFactory = Callable[[Run], Iterable[BaseCallbackHandler]]
+"""Makes handlers for a run; an embedder gives one to `create_app`."""
+
+
+class Fold(Protocol):
+    """What a source of events has in common, whatever it folds."""
+
+    values: Any
+
+    def begin(self, run: Run) -> Iterator[Entry]:
+        """The first entries of an attempt."""
+
+    def end(self, status: EndStatus, error: RunError | None) -> Iterator[Entry]:
+        """The last entries: an error if there is one, and the end."""
+
+
+class Cancelled(Exception):  # noqa: N818  # an outcome, not a failure
+    """A client cancelled the run."""
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """What one attempt carries along."""
+
+    run: Run
+    fold: Fold
+    tracker: RunTracker
+    events: int = 0
+    """The seq of the last event appended."""
+
+
+class Executor:
+    """Executes runs.
+
+    Args:
+        registry: where graphs come from.
+        queue: told how each run ended.
+        log: written to.
+        settings: limits.
+        metrics: counts what happens.
+        callbacks: makes further handlers for each run.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        queue: RunQueue,
+        log: EventLog,
+        settings: Settings,
+        metrics: Metrics,
+        callbacks: CallbackFactory | None = None,
+    ) -> None:
+        self._registry = registry
+        self._queue = queue
+        self._log = log
+        self._settings = settings
+        self._metrics = metrics
+        self._callbacks = callbacks
+
+    async def execute(self, run: Run) -> None:
+        """Runs one attempt to its end: exactly one terminal event, whatever fails.
+
+        Raises:
+            asyncio.CancelledError: the task was cancelled and no client asked for that: the run is given back to the
+                queue, for another attempt to go on from its last checkpoint.
+        """
+        tracker = RunTracker()
+        attempt = _Attempt(run, _fold(run, tracker), tracker)
+        with self._metrics.running(run) as measured:
+            try:
+                status, error = await self._attempt(attempt)
+                measured.status = status
+                measured.first_token_at = tracker.first_token_at
+                measured.usage = tracker.usage
+                await self._finish(attempt, status, error)
+            except FencedError:
+                logger.warning("run %s: attempt %d was replaced by another", run.run_id, run.attempt)
+            except asyncio.CancelledError:
+                await self._queue.release(run.run_id, run.attempt)
+                raise
+            finally:
+                await self._log.close_run(run.run_id)
+
+    async def abandon(self, run: Run) -> None:
+        """Ends a run that never started, because it was cancelled before.
+
+        Raises:
+            FencedError: it has started or ended meanwhile.
+        """
+        attempt = _Attempt(run, _fold(run, RunTracker()), RunTracker())
+        await self._finish(attempt, "interrupted", _CANCELLED)
+        await self._log.close_run(run.run_id)
+
+    async def _attempt(self, attempt: _Attempt) -> tuple[EndStatus, RunError | None]:
+        try:
+            if attempt.run.cancel is not None:
+                raise Cancelled
+            async with asyncio.timeout(self._settings.run_timeout) as deadline:
+                await self._drive(attempt)
+        except FencedError:
+            raise
+        except asyncio.CancelledError:
+            if attempt.run.cancel is None:
+                raise
+            _uncancel()
+            return "interrupted", _CANCELLED
+        except Cancelled:
+            return "interrupted", _CANCELLED
+        except TimeoutError as exc:
+            if not deadline.expired():
+                return self._failed(attempt, exc)
+            return "timeout", RunError("timeout", f"The run took longer than {self._settings.run_timeout:g} s.")
+        except Exception as exc:  # noqa: BLE001  # the boundary to the user's graph: logged, reported by its code
+            return self._failed(attempt, exc)
+        return "success", None
+
+    def _failed(self, attempt: _Attempt, exc: BaseException) -> tuple[EndStatus, RunError]:
+        error = run_error(exc)
+        logger.error("run %s failed: %s", attempt.run.run_id, error.code, exc_info=exc)
+        return "error", error
+
+    async def _drive(self, attempt: _Attempt) -> None:
+        run, fold = attempt.run, attempt.fold
+        config = self._config(run, attempt.tracker)
+        await self._append(attempt, fold.begin(run))
+        async with self._registry.open(run.kwargs["graph_id"], config) as graph:
+            graph_input = await _graph_input(graph, run, config)
+            match fold:
+                case NativeFold() if isinstance(graph, Pregel):
+                    await self._drive_graph(attempt, fold, graph, graph_input, config)
+                case NativeFold():
+                    stream = cast("AsyncGenerator[Any]", graph.astream(graph_input, config))
+                    async with aclosing(stream) as chunks:
+                        async for chunk in chunks:
+                            await self._append(attempt, fold.feed_output(chunk))
+                case EventsFold():
+                    await self._drive_events(attempt, fold, graph, graph_input, config)
+            if isinstance(fold, NativeFold):
+                await self._append(attempt, fold.finish(attempt.tracker.usage))
+
+    async def _drive_graph(
+        self, attempt: _Attempt, fold: NativeFold, graph: AnyPregel, graph_input: Any, config: RunnableConfig
+    ) -> None:
+        stream = graph.astream(graph_input, config, stream_mode=list(STREAM_MODES), **_options(attempt.run))
+        async with aclosing(cast("AsyncGenerator[tuple[str, Any]]", stream)) as parts:
+            async for mode, payload in parts:
+                await self._append(attempt, fold.feed(mode, payload))
+
+    async def _drive_events(
+        self, attempt: _Attempt, fold: EventsFold, graph: Runnable[Any, Any], graph_input: Any, config: RunnableConfig
+    ) -> None:
+        options = _options(attempt.run) if isinstance(graph, Pregel) else {}
+        stream = graph.astream_events(graph_input, config, version="v2", **options)
+        async with aclosing(cast("AsyncGenerator[Mapping[str, Any]]", stream)) as events:
+            async for event in events:
+                await self._append(attempt, fold.feed(event))
+
+    async def _append(self, attempt: _Attempt, entries: Iterable[Entry]) -> None:
+        batch = list(entries)
+        if not batch:
+            return
+        for item in batch:
+            if len(item.data) > self._settings.max_event_bytes:
+                raise RunError("event_too_large", f"An event is larger than {self._settings.max_event_bytes} bytes.")
+        if attempt.events + len(batch) > self._settings.max_run_events:
+            raise RunError("too_many_events", f"The run has more than {self._settings.max_run_events} events.")
+        attempt.events = await self._log.append(attempt.run.run_id, attempt.run.attempt, batch)
+
+    async def _finish(self, attempt: _Attempt, status: EndStatus, error: RunError | None) -> None:
+        """The row first, then the terminal event: whoever sees that event finds the thread free."""
+        run = attempt.run
+        closing = list(attempt.fold.end(status, error))
+        if len(closing) > 1:
+            await self._log.append(run.run_id, run.attempt, closing[:-1])
+        logged = await self._log.flush(run.run_id)
+        outcome = await self._outcome(attempt, status, error)
+        await self._queue.finish(run.run_id, run.attempt, outcome, events=logged + 1)
+        await self._log.append(run.run_id, run.attempt, closing[-1:])
+        await self._log.flush(run.run_id)
+
+    async def _outcome(self, attempt: _Attempt, status: EndStatus, error: RunError | None) -> Outcome:
+        fold = attempt.fold
+        interrupts = fold.interrupts if isinstance(fold, NativeFold) else {}
+        waiting = isinstance(fold, NativeFold) and fold.interrupted
+        thread_status: ThreadStatus = (
+            "error" if status in ("error", "timeout") else "interrupted" if waiting else "idle"
+        )
+        try:
+            values = None if fold.values is None else dumps(fold.values)
+        except UnserializableError as exc:
+            logger.warning("run %s: its state has no JSON form: %s", attempt.run.run_id, exc.message)
+            values = None
+        return Outcome(
+            status=status,
+            thread_status=thread_status,
+            values=values,
+            interrupts=dumps({key: [{"id": key, "value": value}] for key, value in interrupts.items()}),
+            error=None if error is None else dumps({"error": error.code, "message": error.message}).decode(),
+        )
+
+    def _config(self, run: Run, tracker: RunTracker) -> RunnableConfig:
+        given = run.kwargs.get("config") or {}
+        identity = {"thread_id": run.thread_id, "run_id": run.run_id, "graph_id": run.kwargs["graph_id"]}
+        handlers = [tracker, *(self._callbacks(run) if self._callbacks else ())]
+        config: dict[str, Any] = {
+            **given,
+            "configurable": {**given.get("configurable", {}), **identity, "assistant_id": run.assistant_id},
+            "metadata": {**run.metadata, **given.get("metadata", {}), **identity, "assistant_id": run.assistant_id},
+            "run_id": run.run_id,
+            "callbacks": handlers,
+        }
+        return cast("RunnableConfig", config)
+
+
+_CANCELLED = RunError("cancelled", "The run was cancelled.")
+
+
+def _uncancel() -> None:
+    """The cancellation has done its work: what follows in this task runs normally."""
+    if (task := asyncio.current_task()) is not None:
+        task.uncancel()
+
+
+def _fold(run: Run, tracker: RunTracker) -> NativeFold | EventsFold:
+    if run.kwargs["source"] == "events":
+        return EventsFold(run.kwargs.get("filters", {}))
+    return NativeFold(tracker.inner_messages, resuming="resume" in run.kwargs)
+
+
+def _options(run: Run) -> Json:
+    """Arguments of `astream` that a request may give."""
+    options = {"durability": run.kwargs.get("durability"), "context": run.kwargs.get("context")}
+    return {name: value for name, value in options.items() if value is not None}
+
+
+async def _graph_input(graph: Runnable[Any, Any], run: Run, config: RunnableConfig) -> Any:
+    """The input of this attempt: None goes on from the checkpoint that an earlier attempt of the run left."""
+    if run.attempt > 1 and isinstance(graph, Pregel) and graph.checkpointer:
+        snapshot = await graph.aget_state(config)
+        if (snapshot.metadata or {}).get("run_id") == run.run_id:
+            return None
+    if "resume" in run.kwargs:
+        return Command(resume=run.kwargs["resume"])
+    return run.kwargs["input"]

@@ -1,0 +1,233 @@
+"""The registry: loads what langgraph.json names and hands out graphs that are ready to run.
+
+    langgraph.json ──load──> Registry ──open(graph_id)──> a Pregel with checkpointer and store, or a plain Runnable
+
+The file is LangGraph's own format (`graphs`, `dependencies`, `env`): https://docs.langchain.com/langgraph-platform/cli
+"""
+
+import contextlib
+import importlib
+import importlib.util
+import inspect
+import os
+import sys
+import uuid
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from dotenv import dotenv_values
+from langchain_core.runnables import Runnable, RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.graph import StateGraph
+from langgraph.pregel import Pregel
+from langgraph.store.base import BaseStore
+
+from api.errors import ConfigError, NotFoundError
+from api.serde import loads
+
+_NAMESPACE = uuid.UUID("6ba7b821-9dad-11d1-80b4-00c04fd430c8")
+"""LangGraph's: a default assistant's id is the uuid5 of its graph's name in it."""
+
+
+def default_assistant_id(graph_id: str) -> str:
+    """The id of the assistant that every graph has by itself."""
+    return str(uuid.uuid5(_NAMESPACE, graph_id))
+
+
+@dataclass(frozen=True, slots=True)
+class GraphEntry:
+    """One entry of `graphs`: its name, where it came from, and the loaded object."""
+
+    graph_id: str
+    target: Any
+    """A Runnable (a Pregel among them), or a factory of one."""
+    description: str | None = None
+
+    @property
+    def assistant_id(self) -> str:
+        """The id of its default assistant."""
+        return default_assistant_id(self.graph_id)
+
+    @property
+    def is_factory(self) -> bool:
+        """Whether `target` must be called to get the graph."""
+        return not isinstance(self.target, Runnable)
+
+
+class Registry:
+    """The graphs that this process serves, by name.
+
+    Args:
+        entries: the graphs.
+        checkpointer: given to every Pregel that is opened, so that its threads are durable.
+        store: likewise.
+    """
+
+    def __init__(
+        self,
+        entries: Mapping[str, GraphEntry],
+        *,
+        checkpointer: BaseCheckpointSaver[Any] | None = None,
+        store: BaseStore | None = None,
+    ) -> None:
+        self.entries = dict(entries)
+        self.checkpointer = checkpointer
+        self.store = store
+        self._by_assistant = {entry.assistant_id: entry for entry in entries.values()}
+        self._ready: dict[str, Runnable[Any, Any]] = {}
+
+    def find(self, assistant_id: str) -> GraphEntry:
+        """The entry for a graph's name or its default assistant's id.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        entry = self.entries.get(assistant_id) or self._by_assistant.get(assistant_id)
+        if entry is None:
+            known = ", ".join(sorted(self.entries))
+            raise NotFoundError(f"No agent {assistant_id!r} here. Served: {known}.", field="assistant_id")
+        return entry
+
+    @contextlib.asynccontextmanager
+    async def open(self, graph_id: str, config: RunnableConfig | None = None) -> AsyncIterator[Runnable[Any, Any]]:
+        """A graph, ready to run; a factory is called anew each time, with the run's config if it takes an argument.
+
+        Raises:
+            NotFoundError: no such graph.
+            ConfigError: a factory did not return a graph.
+        """
+        entry = self.find(graph_id)
+        if not entry.is_factory:
+            if entry.graph_id not in self._ready:
+                self._ready[entry.graph_id] = self._with_storage(entry.target)
+            yield self._ready[entry.graph_id]
+            return
+        async with contextlib.AsyncExitStack() as stack:
+            made = await _make(entry.target, config or {}, stack)
+            yield self._with_storage(_runnable(made, f"the factory of {entry.graph_id!r}"))
+
+    def _with_storage(self, graph: Runnable[Any, Any]) -> Runnable[Any, Any]:
+        if not isinstance(graph, Pregel):
+            return graph
+        update: dict[str, Any] = {}
+        if self.checkpointer is not None:
+            update["checkpointer"] = self.checkpointer
+        if self.store is not None:
+            update["store"] = self.store
+        return graph.copy(update=update)
+
+
+async def _make(factory: Callable[..., Any], config: RunnableConfig, stack: contextlib.AsyncExitStack) -> Any:
+    made = factory(config) if inspect.signature(factory).parameters else factory()
+    if inspect.isawaitable(made):
+        made = await made
+    if isinstance(made, contextlib.AbstractAsyncContextManager):
+        made = await stack.enter_async_context(made)
+    elif isinstance(made, contextlib.AbstractContextManager):
+        made = stack.enter_context(made)
+    return made
+
+
+def _runnable(target: Any, origin: str) -> Runnable[Any, Any]:
+    if isinstance(target, StateGraph):
+        target = target.compile()
+    if not isinstance(target, Runnable):
+        raise ConfigError(f"{origin} is a {type(target).__name__}, not a graph or a Runnable.")
+    return target
+
+
+def load(path: Path) -> dict[str, GraphEntry]:
+    """Reads langgraph.json: sets `env`, makes `dependencies` importable, imports every graph.
+
+    Args:
+        path: the file. Relative paths in it start from its folder.
+
+    Raises:
+        ConfigError: the file, or a graph that it names, cannot be used; the message names file and attribute.
+    """
+    document = _read(path)
+    root = path.resolve().parent
+    _set_env(document.get("env"), root)
+    for dependency in [".", *document.get("dependencies", [])]:
+        if (folder := (root / dependency).resolve()).is_dir() and str(folder) not in sys.path:
+            sys.path.insert(0, str(folder))
+    return {graph_id: _load_entry(graph_id, spec, root) for graph_id, spec in document["graphs"].items()}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        document = loads(path.read_bytes())
+    except FileNotFoundError:
+        raise ConfigError(f"{path} does not exist. Name another file with --config.") from None
+    except ValueError as exc:
+        raise ConfigError(f"{path} is not JSON: {exc}.") from exc
+    graphs = document.get("graphs") if isinstance(document, dict) else None
+    if not isinstance(graphs, dict) or not graphs:
+        raise ConfigError(f'{path} names no graphs: "graphs" maps each name to "module:attribute".')
+    return document  # type: ignore[no-any-return]  # an object, as checked above
+
+
+def _set_env(env: Any, root: Path) -> None:
+    """What the process has set already wins, as with LangGraph's own command line."""
+    match env:
+        case None:
+            return
+        case str():
+            if not (root / env).is_file():
+                raise ConfigError(f'The file {env!r} that "env" names does not exist.')
+            values = dotenv_values(root / env)
+        case dict():
+            values = {name: str(value) for name, value in env.items()}
+        case _:
+            raise ConfigError('"env" is neither a file\'s name nor an object.')
+    for name, value in values.items():
+        if value is not None:
+            os.environ.setdefault(name, value)
+
+
+def _load_entry(graph_id: str, spec: Any, root: Path) -> GraphEntry:
+    description = None
+    if isinstance(spec, dict):
+        spec, description = spec.get("path"), spec.get("description")
+    if not isinstance(spec, str) or ":" not in spec:
+        raise ConfigError(f'Graph {graph_id!r}: expected "module:attribute" or "./file.py:attribute", got {spec!r}.')
+    source, _, attribute = spec.rpartition(":")
+    module = _import(graph_id, source, root)
+    try:
+        target = getattr(module, attribute)
+    except AttributeError:
+        raise ConfigError(f"Graph {graph_id!r}: {source} has no attribute {attribute!r}.") from None
+    if not callable(target) or isinstance(target, Runnable | StateGraph):
+        target = _runnable(target, f"Graph {graph_id!r}: {spec}")
+    return GraphEntry(graph_id, target, description)
+
+
+def _import(graph_id: str, source: str, root: Path) -> ModuleType:
+    try:
+        if source.endswith(".py") or "/" in source:
+            return _import_file(root / source, root)
+        return importlib.import_module(source)
+    except Exception as exc:  # the boundary to the user's code: whatever it raises stops the start with one message
+        raise ConfigError(f"Graph {graph_id!r}: importing {source} failed: {type(exc).__name__}: {exc}") from exc
+
+
+def _import_file(path: Path, root: Path) -> ModuleType:
+    """A file inside a package is imported as its module, so that its relative imports work."""
+    path = path.resolve()
+    if not path.is_file():
+        raise FileNotFoundError(f"{path.name} does not exist")
+    if path.is_relative_to(root):
+        parts = path.relative_to(root).with_suffix("").parts
+        if all((root.joinpath(*parts[:depth]) / "__init__.py").exists() for depth in range(1, len(parts))):
+            return importlib.import_module(".".join(parts))
+    name = "_".join(path.with_suffix("").parts[-2:]).replace("-", "_")
+    spec = importlib.util.spec_from_file_location(f"threadline_graph_{name}", path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path.name} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module

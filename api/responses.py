@@ -1,0 +1,65 @@
+"""JSON responses, and the one map from errors to HTTP."""
+
+import logging
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from api.errors import InvalidRequestError, ThreadlineError
+from api.serde import dumps
+
+logger = logging.getLogger(__name__)
+
+
+class JsonResponse(Response):
+    """A response that the one encoder wrote."""
+
+    media_type = "application/json"
+
+    def render(self, content: object) -> bytes:
+        """Encodes the content."""
+        return dumps(content)
+
+
+def error_response(error: ThreadlineError) -> Response:
+    """An error with its status and its JSON body."""
+    return JsonResponse(error.body(), status_code=error.status)
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Maps every error that can leave a route to a JSON body; what is not meant for callers is logged, not shown."""
+    app.add_exception_handler(ThreadlineError, _threadline_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(Exception, _unexpected_error)
+
+
+async def _threadline_error(request: Request, exc: Exception) -> Response:
+    assert isinstance(exc, ThreadlineError)  # noqa: S101  # registered for nothing else
+    if exc.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        logger.error("%s %s: %s", request.method, request.url.path, exc.message)
+    return error_response(exc)
+
+
+async def _validation_error(_: Request, exc: Exception) -> Response:
+    assert isinstance(exc, RequestValidationError)  # noqa: S101  # registered for nothing else
+    complaint = exc.errors()[0]
+    field = ".".join(str(part) for part in complaint["loc"][1:]) or str(complaint["loc"][0])
+    return error_response(InvalidRequestError(f"{field}: {complaint['msg']}.", field=field))
+
+
+async def _http_error(_: Request, exc: Exception) -> Response:
+    assert isinstance(exc, HTTPException)  # noqa: S101  # registered for nothing else
+    error = ThreadlineError(str(exc.detail))
+    error.status, error.code = exc.status_code, HTTPStatus(exc.status_code).phrase.lower().replace(" ", "_")
+    response = error_response(error)
+    response.headers.update(exc.headers or {})
+    return response
+
+
+async def _unexpected_error(request: Request, exc: Exception) -> Response:
+    logger.error("%s %s failed", request.method, request.url.path, exc_info=exc)
+    return error_response(ThreadlineError("The server failed to answer this request."))

@@ -1,0 +1,1 @@
+"""HTTP routes: thin, each calls one noun of the level below."""

@@ -1,0 +1,176 @@
+"""Runs: create, follow, join and cancel them. Every stream and every answer is a reader of the run's log."""
+
+from collections.abc import AsyncGenerator, Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from langchain_core.utils.uuid import uuid7
+
+from api.errors import FencedError, NotFoundError
+from api.events import END, Event, end
+from api.executor import Executor
+from api.schemas import TERMINAL, CancelAction, EndStatus, Json, MultitaskStrategy, Run, Source, Thread
+from api.settings import Settings
+from api.storage.base import Storage
+from api.worker import Worker
+
+PAGE = 1000
+"""Events read at one time."""
+
+
+@dataclass(slots=True, kw_only=True)
+class RunRequest:
+    """What is needed to create a run, whichever protocol asks."""
+
+    assistant_id: str
+    graph_id: str
+    source: Source
+    kwargs: Json
+    """Goes to the executor: `input` or `resume`, `context`, `config`, `durability`, `filters`."""
+    thread_id: str | None = None
+    """None makes a new thread."""
+    metadata: Json = field(default_factory=dict)
+    multitask_strategy: MultitaskStrategy = "reject"
+
+
+class Runs:
+    """The runs of this service.
+
+    Args:
+        storage: where they are.
+        worker: executes those of this process.
+        executor: ends those that never start.
+        settings: limits.
+    """
+
+    def __init__(self, storage: Storage, worker: Worker, executor: Executor, settings: Settings) -> None:
+        self._storage = storage
+        self._worker = worker
+        self._executor = executor
+        self._settings = settings
+
+    async def create(self, request: RunRequest) -> Run:
+        """Creates a pending run, and its thread if none is named; it starts at once.
+
+        Raises:
+            NotFoundError: the thread does not exist.
+            ConflictError: the thread has a run under way.
+            OverloadedError: too many runs wait.
+        """
+        now = datetime.now(UTC)
+        identity = {"graph_id": request.graph_id, "assistant_id": request.assistant_id}
+        thread = None
+        if request.thread_id is None:
+            thread = Thread(str(uuid7()), now, now, metadata={**request.metadata, **identity}, status="busy")
+        run = Run(
+            run_id=str(uuid7()),
+            thread_id=thread.thread_id if thread else str(request.thread_id),
+            assistant_id=request.assistant_id,
+            created_at=now,
+            updated_at=now,
+            metadata=request.metadata,
+            kwargs={**request.kwargs, "source": request.source, "graph_id": request.graph_id},
+            multitask_strategy=request.multitask_strategy,
+        )
+        limit = self._settings.max_queued_runs
+        for marked in await self._storage.queue.enqueue(run, thread=thread, limit=limit):
+            await self._stop(marked, marked.cancel or "interrupt")
+        return run
+
+    async def get(self, run_id: str, thread_id: str | None = None) -> Run:
+        """A run's record.
+
+        Args:
+            run_id: the run.
+            thread_id: the thread that it must belong to, if given.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        run = await self._storage.records.get_run(run_id)
+        if run is None or thread_id not in (None, run.thread_id):
+            raise NotFoundError(f"No run {run_id!r} here.", field="run_id")
+        return run
+
+    async def follow(self, run_id: str, after: int = 0) -> AsyncGenerator[Sequence[Event]]:
+        """The run's events past a cursor, in batches, until the terminal one; an empty batch is a heartbeat.
+
+        Args:
+            run_id: the run.
+            after: the last seq that the reader has; 0 for all.
+
+        Raises:
+            NotFoundError: there is no such run.
+            GapError: events past the cursor are no longer kept.
+        """
+        log, silence = self._storage.log, self._settings.heartbeat_interval
+        ended = (await self.get(run_id)).status in TERMINAL
+        while True:
+            if events := await log.read(run_id, after, PAGE):
+                yield events
+                if events[-1].kind == END:
+                    return
+                after = events[-1].seq
+            elif ended:
+                async for last in self._conclude(run_id, after):
+                    yield last
+                return
+            elif not await log.wait(run_id, after, silence):
+                ended = (await self.get(run_id)).status in TERMINAL
+                if not ended:
+                    yield ()
+
+    async def _conclude(self, run_id: str, after: int) -> AsyncGenerator[Sequence[Event]]:
+        """The row says that the run has ended, and the log has nothing past the cursor.
+
+        Either the reader has everything; or the process died between the run's last commit and its terminal event,
+        which then follows from the row, with the same seq for every reader.
+        """
+        log = self._storage.log
+        last = await log.last_seq(run_id)
+        if after > last:
+            return
+        if (tail := await log.read(run_id, last - 1)) and tail[-1].kind == END:
+            if after < last:
+                yield tail
+            return
+        status: EndStatus = (await self.get(run_id)).status  # type: ignore[assignment]  # terminal, as seen above
+        yield (Event(last + 1, *end(status)),)
+
+    async def check_cursor(self, run_id: str, after: int) -> None:
+        """Fails now rather than inside the stream, if the run cannot be followed from there.
+
+        Raises:
+            GapError: events past the cursor are no longer kept.
+        """
+        await self._storage.log.read(run_id, after, 1)
+
+    async def collect(self, run_id: str, kinds: Collection[str]) -> list[Event]:
+        """Waits for the run's end.
+
+        Args:
+            run_id: the run.
+            kinds: of the events to return.
+        """
+        return [event async for batch in self.follow(run_id) for event in batch if event.kind in kinds]
+
+    async def cancel(self, run_id: str, action: CancelAction = "interrupt") -> Run:
+        """Stops a run: recorded first, then done at once.
+
+        Raises:
+            NotFoundError: there is no such run, or it has ended.
+        """
+        run = await self._storage.queue.request_cancel(run_id, action)
+        if run is None:
+            raise NotFoundError(f"No run {run_id!r} is pending or running.", field="run_id")
+        await self._stop(run, action)
+        return run
+
+    async def _stop(self, run: Run, action: CancelAction) -> None:
+        if self._worker.cancel(run.run_id, action) or run.status != "pending":
+            return
+        try:
+            await self._executor.abandon(run)
+        except FencedError:
+            # Claimed meanwhile: either the claim read the mark, or the run is with the worker by now.
+            self._worker.cancel(run.run_id, action)

@@ -1,0 +1,42 @@
+"""Settings of the service: environment variables with the prefix THREADLINE_, or arguments of `Settings`."""
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """What an operator can set. Sizes are bytes, times are seconds."""
+
+    model_config = SettingsConfigDict(env_prefix="THREADLINE_", extra="ignore")
+
+    config: Path = Path("langgraph.json")
+    """The langgraph.json that says what is served."""
+    data_dir: Path = Path(".threadline")
+    """Where SQLite keeps threads, runs, events and checkpoints; relative to the folder of `config`."""
+    max_body_bytes: int = Field(default=1 << 20, ge=1)
+    max_concurrent_runs: int = Field(default=128, ge=1)
+    """Runs that execute at one time; further ones wait in the queue."""
+    max_queued_runs: int = Field(default=10_000, ge=1)
+    """Runs that wait or execute; one more is refused."""
+    max_batch_inputs: int = Field(default=100, ge=1)
+    max_event_bytes: int = Field(default=16 << 20, ge=1024)
+    """An event larger than this fails its run."""
+    max_run_events: int = Field(default=1_000_000, ge=100)
+    run_timeout: float = Field(default=3600.0, gt=0)
+    heartbeat_interval: float = Field(default=5.0, gt=0)
+    """Between comments on a silent stream."""
+    lease_seconds: float = Field(default=30.0, gt=0)
+    """How long a run stays with a worker that shows no sign of life."""
+    shutdown_grace: float = Field(default=5.0, ge=0)
+
+    @property
+    def root(self) -> Path:
+        """The folder of langgraph.json, which relative paths in it start from."""
+        return self.config.resolve().parent
+
+    @property
+    def storage_dir(self) -> Path:
+        """Where the SQLite files are."""
+        return self.root / self.data_dir

@@ -1,0 +1,101 @@
+"""The follow loop over HTTP: a response that streams a run's events, from a cursor, to one client.
+
+    Runs.follow ──batches──> framing ──bytes──> the socket
+                                                  └── gone? then only the reader ends, not the run
+
+A slow client holds up its own reader and nobody else: `send` waits while the socket's buffer is full, and what is not
+read yet stays in the log.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
+
+from prometheus_client import Gauge
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from api.errors import InvalidCursorError
+from api.events import Event
+from api.protocols.native import Framing
+
+SSE = "text/event-stream"
+NDJSON = "application/x-ndjson"
+TEXT = "text/plain"
+
+_HEARTBEATS = {SSE: b": heartbeat\n\n", NDJSON: b"\n", TEXT: b""}
+
+
+class EventStream(Response):
+    """Streams batches of events until they end or the client goes.
+
+    Args:
+        batches: from `Runs.follow`; an empty batch is a heartbeat.
+        framing: encodes a batch.
+        media_type: one of SSE, NDJSON and TEXT.
+        open_streams: counts this one while it is open.
+        on_disconnect: called if the client goes before the end.
+        headers: further headers.
+    """
+
+    def __init__(
+        self,
+        batches: AsyncGenerator[Sequence[Event]],
+        framing: Framing,
+        *,
+        media_type: str,
+        open_streams: Gauge,
+        on_disconnect: Callable[[], Awaitable[object]] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self.status_code = 200
+        self.media_type = media_type
+        self.background = None
+        self._batches = batches
+        self._framing = framing
+        self._heartbeat = _HEARTBEATS[media_type]
+        self._open_streams = open_streams
+        self._on_disconnect = on_disconnect
+        self.init_headers({"cache-control": "no-store", "x-accel-buffering": "no", **(headers or {})})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sends the response; returns when the stream has ended or the client is gone."""
+        with self._open_streams.track_inprogress():
+            sending = asyncio.create_task(self._send(send))
+            leaving = asyncio.create_task(_disconnected(receive))
+            try:
+                await asyncio.wait((sending, leaving), return_when=asyncio.FIRST_COMPLETED)
+                finished = sending.done() and sending.exception() is None
+            finally:
+                for task in (sending, leaving):
+                    task.cancel()
+                await asyncio.gather(sending, leaving, return_exceptions=True)
+        if not finished and self._on_disconnect is not None:
+            await self._on_disconnect()
+
+    async def _send(self, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        async with aclosing(self._batches) as batches:
+            async for batch in batches:
+                body = self._framing(batch) if batch else self._heartbeat
+                if body:
+                    await send({"type": "http.response.body", "body": body, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def cursor(last_event_id: str | None) -> int:
+    """The seq that a `Last-Event-ID` header names; -1 and nothing mean from the start.
+
+    Raises:
+        InvalidCursorError: it is not a number.
+    """
+    if last_event_id is None or last_event_id.strip() in ("", "-1"):
+        return 0
+    if not last_event_id.strip().isdecimal():
+        raise InvalidCursorError("Last-Event-ID is not the id of an event.", field="Last-Event-ID")
+    return int(last_event_id)

@@ -1,0 +1,1 @@
+"""Where state lives: three small Protocols (`base`) and their backends."""

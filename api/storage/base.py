@@ -1,0 +1,176 @@
+"""What the service needs of a backend: Records, RunQueue and EventLog.
+
+    create ──> RunQueue.enqueue ──(wake)──> claim ──> heartbeat ... ──> finish
+                                              │
+    executor ──> EventLog.append ──(wake)──> read <── every stream, from its own cursor
+
+A run has one status in one place, its row; the queue is a view of those rows. Every write of an attempt is fenced:
+after another attempt has claimed the run it changes nothing and raises FencedError.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+
+from api.events import Entry, Event
+from api.schemas import CancelAction, Json, Outcome, Run, RunStatus, Thread, ThreadStatus
+
+
+class Records(Protocol):
+    """Threads and finished runs: plain rows, created, read, changed and deleted."""
+
+    async def create_thread(self, thread: Thread) -> Thread | None:
+        """Inserts the thread; returns the one that is there if its id is taken, else None."""
+
+    async def get_thread(self, thread_id: str) -> Thread | None:
+        """The thread, or None."""
+
+    async def patch_thread(self, thread_id: str, metadata: Json) -> Thread | None:
+        """Merges top-level keys into the metadata; the changed thread, or None if there is none."""
+
+    async def delete_thread(self, thread_id: str) -> bool:
+        """Deletes the thread with its runs and their events; False if there is none.
+
+        Raises:
+            ConflictError: a run of it is pending or running.
+        """
+
+    async def search_threads(
+        self, *, metadata: Json | None = None, status: ThreadStatus | None = None, limit: int = 10, offset: int = 0
+    ) -> Sequence[Thread]:
+        """Threads whose metadata contains the given pairs, newest first."""
+
+    async def get_run(self, run_id: str) -> Run | None:
+        """The run, or None."""
+
+    async def list_runs(
+        self, thread_id: str, *, status: RunStatus | None = None, limit: int = 10, offset: int = 0
+    ) -> Sequence[Run]:
+        """Runs of a thread, newest first."""
+
+    async def delete_run(self, run_id: str) -> bool:
+        """Deletes a finished run and its events; False if there is none.
+
+        Raises:
+            ConflictError: it is pending or running.
+        """
+
+
+class RunQueue(Protocol):
+    """The runs table as a queue: first in, first out; one run of a thread at a time."""
+
+    async def enqueue(self, run: Run, *, thread: Thread | None = None, limit: int | None = None) -> Sequence[Run]:
+        """Adds a pending run, and its thread if that is given and does not exist, in one transaction; wakes a worker.
+
+        The run's `multitask_strategy` decides about other pending or running runs of the thread: `reject` refuses,
+        `enqueue` waits behind them, `interrupt` and `rollback` mark them to be cancelled so.
+
+        Returns:
+            The runs that it marked, for the caller to stop.
+
+        Raises:
+            NotFoundError: no such thread, and none given.
+            ConflictError: the thread is busy and the strategy is `reject`; or the run's id is taken.
+            OverloadedError: `limit` runs are pending or running already.
+        """
+
+    async def claim(self, worker_id: str, lease_seconds: float) -> Run | None:
+        """Takes the oldest run that may start: pending, due, of a thread with none running; or running with an expired
+        lease. Sets running, worker, lease, attempt + 1, `base` (on the first attempt); the thread becomes busy.
+        """
+
+    async def next_due(self) -> datetime | None:
+        """When the next run that waits for a time or a lease may be claimed; None if no run waits for one."""
+
+    async def heartbeat(self, worker_id: str, lease_seconds: float) -> Sequence[Run]:
+        """Extends the leases of all runs of the worker; returns those runs, their `cancel` included."""
+
+    async def request_cancel(self, run_id: str, action: CancelAction) -> Run | None:
+        """Records that a pending or running run is to be cancelled; the run as it then is.
+
+        None if there is no such run, or it has ended: nothing is changed.
+        """
+
+    async def finish(self, run_id: str, attempt: int, outcome: Outcome, *, events: int) -> None:
+        """Ends the attempt: the run's final status, its thread's status (busy, if other runs of it wait), values,
+        interrupts, error and count of events, in one transaction; wakes a worker.
+
+        It comes before the terminal event is appended, so that whoever sees that event finds the thread free.
+
+        Args:
+            events: how many events the run has logged, the terminal one included; added to the thread's count.
+
+        Raises:
+            FencedError: the attempt is not the run's current one, or the run has ended.
+        """
+
+    async def release(self, run_id: str, attempt: int) -> None:
+        """Gives a running run back to the queue, as pending, for the next claim; does nothing if fenced."""
+
+    async def wait(self, timeout: float | None) -> None:
+        """Returns when a run may have become claimable since the last return, or after `timeout` seconds."""
+
+
+class EventLog(Protocol):
+    """The events of every run: appended by its executor, read by all.
+
+    An event is visible to readers only when it is durable, so nothing that a client has seen is ever renumbered.
+    Appends are fenced by the attempt alone: the attempt that finished a run still appends its terminal event.
+    """
+
+    async def append(self, run_id: str, attempt: int, entries: Sequence[Entry]) -> int:
+        """Adds entries in order and returns the seq of the last; waits only if too much is not durable yet.
+
+        Raises:
+            FencedError: another attempt has the run (this can show on a later call than the one that wrote).
+        """
+
+    async def flush(self, run_id: str) -> int:
+        """Waits until all that was appended is durable and visible; the seq of the last event.
+
+        Raises:
+            FencedError: another attempt has the run; what this attempt appended is dropped.
+        """
+
+    async def read(self, run_id: str, after: int, limit: int = 1000) -> Sequence[Event]:
+        """Visible events with seq > after, in order, at most `limit`.
+
+        Raises:
+            GapError: events after the cursor existed, but are no longer kept.
+        """
+
+    async def wait(self, run_id: str, after: int, timeout: float) -> bool:
+        """Waits until an event with seq > after is visible; False after `timeout` seconds. A run that does not exist
+        has none.
+        """
+
+    async def last_seq(self, run_id: str) -> int:
+        """The seq of the last visible event; 0 if there is none."""
+
+    async def close_run(self, run_id: str) -> None:
+        """Says that the run's writer is done: what is in memory for it may go once no reader waits."""
+
+    async def drop(self, run_ids: Sequence[str]) -> None:
+        """Deletes the events of finished runs; a read of them raises GapError if the run still exists."""
+
+
+class Storage(Protocol):
+    """A backend: the three, opened and closed together."""
+
+    @property
+    def records(self) -> Records:
+        """Threads and runs."""
+
+    @property
+    def queue(self) -> RunQueue:
+        """The runs that wait and execute."""
+
+    @property
+    def log(self) -> EventLog:
+        """What the runs wrote."""
+
+    async def open(self) -> None:
+        """Connects, and creates or migrates the schema."""
+
+    async def close(self) -> None:
+        """Makes everything durable and ends every thread, task and connection that it started."""

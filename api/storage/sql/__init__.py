@@ -1,0 +1,33 @@
+"""The SQL files: statements by name, and the schema as numbered migrations."""
+
+import re
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+
+_NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+_MIGRATION = re.compile(r"^-- migration: (\d+)$", re.MULTILINE)
+_COMMENT = re.compile(r"^--.*$", re.MULTILINE)
+
+
+def queries() -> Mapping[str, str]:
+    """The statements of queries.sql by name."""
+    _, *parts = _NAME.split(_read("queries.sql"))
+    return {name: _bare(text) for name, text in zip(parts[::2], parts[1::2], strict=True)}
+
+
+def migrations() -> Sequence[Sequence[str]]:
+    """The statements of schema.sql, a sequence for each migration: the first is number 1."""
+    _, *parts = _MIGRATION.split(_read("schema.sql"))
+    return [_statements(text) for text in parts[1::2]]
+
+
+def _read(name: str) -> str:
+    return files(__name__).joinpath(name).read_text(encoding="utf-8")
+
+
+def _bare(text: str) -> str:
+    return _COMMENT.sub("", text).strip()
+
+
+def _statements(text: str) -> Sequence[str]:
+    return [statement for part in _bare(text).split(";\n") if (statement := part.strip().removesuffix(";"))]

@@ -1,0 +1,184 @@
+-- Every statement of the backend, by name.
+
+-- name: insert_thread
+INSERT INTO threads (thread_id, created_at, updated_at, metadata, config, status, "values", interrupts, error, events)
+VALUES (:thread_id, :created_at, :updated_at, :metadata, :config, :status, :values, :interrupts, :error, :events)
+ON CONFLICT (thread_id) DO NOTHING;
+
+-- name: get_thread
+SELECT * FROM threads WHERE thread_id = :thread_id;
+
+-- name: set_thread_metadata
+UPDATE threads SET metadata = :metadata, updated_at = :now WHERE thread_id = :thread_id RETURNING *;
+
+-- name: set_thread_busy
+UPDATE threads SET status = 'busy', updated_at = :now WHERE thread_id = :thread_id;
+
+-- name: delete_thread
+DELETE FROM threads WHERE thread_id = :thread_id;
+
+-- Every node of the wanted JSON has an equal one at the same path of the metadata.
+-- name: search_threads
+SELECT * FROM threads
+WHERE (:status IS NULL OR status = :status)
+    AND (:metadata IS NULL OR NOT EXISTS (
+        SELECT 1 FROM json_tree(:metadata) AS wanted
+        WHERE NOT EXISTS (
+            SELECT 1 FROM json_tree(threads.metadata) AS held
+            WHERE held.fullkey = wanted.fullkey AND held.type = wanted.type AND held.atom IS wanted.atom
+        )
+    ))
+ORDER BY created_at DESC, seq DESC
+LIMIT :limit OFFSET :offset;
+
+-- name: get_run
+SELECT * FROM runs WHERE run_id = :run_id;
+
+-- name: list_runs
+SELECT * FROM runs
+WHERE thread_id = :thread_id AND (:status IS NULL OR status = :status)
+ORDER BY seq DESC
+LIMIT :limit OFFSET :offset;
+
+-- name: run_ids_of_thread
+SELECT run_id FROM runs WHERE thread_id = :thread_id;
+
+-- name: delete_run
+DELETE FROM runs WHERE run_id = :run_id;
+
+-- name: active_run_of_thread
+SELECT run_id FROM runs WHERE thread_id = :thread_id AND status IN ('pending', 'running') LIMIT 1;
+
+-- name: count_active_runs
+SELECT (SELECT count(*) FROM runs WHERE status = 'pending') + (SELECT count(*) FROM runs WHERE status = 'running');
+
+-- name: insert_run
+INSERT INTO runs (
+    run_id, thread_id, assistant_id, created_at, updated_at, status, metadata, kwargs, multitask_strategy, due_at
+)
+VALUES (
+    :run_id, :thread_id, :assistant_id, :created_at, :updated_at, 'pending', :metadata, :kwargs, :multitask_strategy,
+    :due_at
+)
+ON CONFLICT (run_id) DO NOTHING;
+
+-- The first action stays: it is the one that the executor was told of.
+-- name: mark_active_runs_of_thread
+UPDATE runs SET cancel = coalesce(cancel, :action), updated_at = :now
+WHERE thread_id = :thread_id AND status IN ('pending', 'running')
+RETURNING *;
+
+-- name: mark_run
+UPDATE runs SET cancel = coalesce(cancel, :action), updated_at = :now
+WHERE run_id = :run_id AND status IN ('pending', 'running')
+RETURNING *;
+
+-- `seq + 0`: or the smallest is sought from the first row of the table on, past every run that has ended.
+-- name: claim_run
+UPDATE runs
+SET status = 'running', worker_id = :worker_id, lease_until = :lease_until, updated_at = :now,
+    base = CASE attempt
+        WHEN 0 THEN (SELECT events FROM threads WHERE threads.thread_id = runs.thread_id) ELSE base
+    END,
+    attempt = attempt + 1
+WHERE seq = (
+    SELECT min(claimable) FROM (
+        SELECT (
+            SELECT seq FROM runs AS waiting
+            WHERE status = 'pending' AND (due_at IS NULL OR due_at <= :now)
+                AND NOT EXISTS (
+                    SELECT 1 FROM runs AS other
+                    WHERE other.thread_id = waiting.thread_id AND other.status = 'running'
+                )
+            ORDER BY seq LIMIT 1
+        ) AS claimable
+        UNION ALL
+        SELECT min(seq + 0) FROM runs WHERE status = 'running' AND lease_until <= :now
+    )
+)
+RETURNING *;
+
+-- A run that waits for another of its thread waits for no time: the end of that one wakes a worker.
+-- name: next_due
+SELECT min(at) FROM (
+    SELECT (
+        SELECT due_at FROM runs AS waiting
+        WHERE status = 'pending' AND due_at IS NOT NULL
+            AND NOT EXISTS (
+                SELECT 1 FROM runs AS other
+                WHERE other.thread_id = waiting.thread_id AND other.status = 'running'
+            )
+        ORDER BY due_at LIMIT 1
+    ) AS at
+    UNION ALL
+    SELECT min(lease_until) FROM runs WHERE status = 'running'
+);
+
+-- name: extend_leases
+UPDATE runs SET lease_until = :lease_until WHERE worker_id = :worker_id AND status = 'running' RETURNING *;
+
+-- name: running_workers
+SELECT DISTINCT worker_id FROM runs WHERE status = 'running';
+
+-- name: expire_leases
+UPDATE runs SET lease_until = :now WHERE worker_id = :worker_id AND status = 'running' AND lease_until > :now;
+
+-- name: finish_run
+UPDATE runs
+SET status = :status, worker_id = NULL, lease_until = NULL, updated_at = :now,
+    base = CASE attempt
+        WHEN 0 THEN (SELECT events FROM threads WHERE threads.thread_id = runs.thread_id) ELSE base
+    END
+WHERE run_id = :run_id AND attempt = :attempt AND status IN ('pending', 'running')
+RETURNING thread_id;
+
+-- name: finish_thread
+UPDATE threads
+SET status = CASE
+        WHEN EXISTS (
+            SELECT 1 FROM runs WHERE runs.thread_id = threads.thread_id AND runs.status IN ('pending', 'running')
+        ) THEN 'busy' ELSE :status
+    END,
+    "values" = coalesce(:values, "values"), interrupts = :interrupts, error = :error, events = events + :events,
+    updated_at = :now
+WHERE thread_id = :thread_id;
+
+-- name: release_run
+UPDATE runs SET status = 'pending', worker_id = NULL, lease_until = NULL, updated_at = :now
+WHERE run_id = :run_id AND attempt = :attempt AND status = 'running';
+
+-- The fence: nothing is inserted if another attempt has the run, or if the numbers do not go on from what is stored.
+-- name: insert_segment
+INSERT INTO segments (run_id, first_seq, last_seq, attempt, data)
+SELECT run_id, :first_seq, :last_seq, attempt, :data
+FROM runs
+WHERE run_id = :run_id AND attempt = :attempt
+    AND :first_seq = 1 + coalesce(
+        (SELECT last_seq FROM segments WHERE segments.run_id = runs.run_id ORDER BY first_seq DESC LIMIT 1),
+        events_dropped_to
+    );
+
+-- name: log_position
+SELECT attempt, events_dropped_to,
+    (SELECT last_seq FROM segments WHERE segments.run_id = runs.run_id ORDER BY first_seq DESC LIMIT 1) AS last_seq
+FROM runs
+WHERE run_id = :run_id;
+
+-- name: read_segments
+SELECT first_seq, data FROM segments
+WHERE run_id = :run_id AND first_seq >= coalesce(
+    (SELECT max(first_seq) FROM segments WHERE run_id = :run_id AND first_seq <= :after + 1), 0
+)
+ORDER BY first_seq;
+
+-- name: drop_events
+UPDATE runs
+SET events_dropped_to = coalesce(
+    (SELECT last_seq FROM segments WHERE segments.run_id = runs.run_id ORDER BY first_seq DESC LIMIT 1),
+    events_dropped_to
+)
+WHERE run_id = :run_id AND status IN ('success', 'error', 'timeout', 'interrupted')
+RETURNING run_id;
+
+-- name: delete_segments
+DELETE FROM segments WHERE run_id = :run_id;

@@ -1,0 +1,57 @@
+-- The schema as numbered migrations; a database knows by its `user_version` which ones it has had.
+-- A migration that was released is never edited: what changes later is a further one. Every statement ends its line.
+-- Times are microseconds since 1970 in UTC; JSON is text.
+
+-- migration: 1
+CREATE TABLE threads (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    thread_id TEXT NOT NULL UNIQUE,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    metadata TEXT NOT NULL,
+    config TEXT NOT NULL,
+    status TEXT NOT NULL CHECK (status IN ('idle', 'busy', 'interrupted', 'error')),
+    "values" BLOB,
+    interrupts BLOB NOT NULL,
+    error TEXT,
+    events INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX threads_created ON threads (created_at);
+
+CREATE TABLE runs (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    run_id TEXT NOT NULL UNIQUE,
+    thread_id TEXT NOT NULL REFERENCES threads (thread_id) ON DELETE CASCADE,
+    assistant_id TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    status TEXT NOT NULL CHECK (status IN ('pending', 'running', 'success', 'error', 'timeout', 'interrupted')),
+    metadata TEXT NOT NULL,
+    kwargs TEXT NOT NULL,
+    multitask_strategy TEXT NOT NULL,
+    attempt INTEGER NOT NULL DEFAULT 0,
+    base INTEGER NOT NULL DEFAULT 0,
+    due_at INTEGER,
+    cancel TEXT CHECK (cancel IN ('interrupt', 'rollback')),
+    worker_id TEXT,
+    lease_until INTEGER,
+    events_dropped_to INTEGER NOT NULL DEFAULT 0,
+    CHECK ((status = 'running') = (worker_id IS NOT NULL AND lease_until IS NOT NULL))
+) STRICT;
+
+CREATE UNIQUE INDEX runs_one_running ON runs (thread_id) WHERE status = 'running';
+CREATE INDEX runs_of_thread ON runs (thread_id, seq);
+CREATE INDEX runs_of_thread_by_status ON runs (thread_id, status);
+CREATE INDEX runs_by_status ON runs (status, seq);
+CREATE INDEX runs_by_due ON runs (status, due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX runs_by_lease ON runs (status, lease_until) WHERE lease_until IS NOT NULL;
+
+CREATE TABLE segments (
+    run_id TEXT NOT NULL REFERENCES runs (run_id) ON DELETE CASCADE,
+    first_seq INTEGER NOT NULL,
+    last_seq INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
+    data BLOB NOT NULL,
+    PRIMARY KEY (run_id, first_seq)
+) STRICT, WITHOUT ROWID;

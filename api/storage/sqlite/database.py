@@ -1,0 +1,317 @@
+"""The database: one SQLite file, a thread that writes and a thread that reads, none of it on the event loop.
+
+    write(job) ──> queue ──> writer: BEGIN, all jobs that wait, COMMIT ──one call──> loop: every caller's future
+    read(job)  ──> queue ──> reader: BEGIN, the jobs that wait, COMMIT ──one call──> loop: every caller's future
+
+The more callers write at one time, the more of them share a commit and a wake-up of the loop.
+"""
+
+import asyncio
+import contextlib
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from api.errors import OverloadedError, ThreadlineError
+
+T = TypeVar("T")
+
+Job = Callable[[sqlite3.Connection], T]
+"""What one caller does in a transaction; a function of the connection alone, as it may run again after a rollback."""
+
+_BUSY_SECONDS = 10.0
+"""How long a transaction waits for another process to finish its own."""
+_READ_BATCH = 8
+"""Few, because the first read of a batch gets its result together with the last."""
+
+
+class Database:
+    """A SQLite file, used from the event loop that opened it.
+
+    Args:
+        path: the file; made if it does not exist.
+        migrations: the statements of each version of the schema.
+        max_jobs: that may wait at one time, of each kind; one more is refused.
+    """
+
+    def __init__(self, path: Path, migrations: Sequence[Sequence[str]], *, max_jobs: int = 20_000) -> None:
+        self._path = path
+        self._migrations = migrations
+        self._writer = _Lane("write", self._connect_writer, "BEGIN IMMEDIATE", batch=max_jobs, max_jobs=max_jobs)
+        self._reader = _Lane("read", self._connect_reader, "BEGIN", batch=_READ_BATCH, max_jobs=max_jobs)
+
+    @property
+    def commits(self) -> int:
+        """How many transactions the writer has committed."""
+        return self._writer.commits
+
+    async def open(self) -> None:
+        """Starts the threads; makes or migrates the schema.
+
+        Raises:
+            ThreadlineError: the file is not a database, is of a newer version, or cannot be read or written.
+        """
+        await self._writer.start()
+        try:
+            await self._reader.start()
+        except BaseException:
+            await self._writer.stop()
+            raise
+
+    async def close(self) -> None:
+        """Runs what waits, then ends the threads; a job that is given later fails."""
+        await self._writer.stop()
+        await self._reader.stop()
+
+    def write(self, job: Job[T], on_commit: Callable[[], None] | None = None) -> asyncio.Future[T]:
+        """Runs a job in a write transaction, alone or with others; a job that raises is rolled back alone.
+
+        A caller that is cancelled takes nothing back: the job runs.
+
+        Args:
+            job: what to do.
+            on_commit: called on the loop once the job is durable, even if its caller is gone.
+
+        Returns:
+            The job's result, or what it raised. A failure of the database itself is a ThreadlineError.
+        """
+        return self._writer.submit(job, on_commit)
+
+    def read(self, job: Job[T]) -> asyncio.Future[T]:
+        """Runs a job on a snapshot of all that is committed."""
+        return self._reader.submit(job, None)
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None, cached_statements=256)
+        connection.row_factory = sqlite3.Row
+        return connection
+
+    def _connect_writer(self) -> sqlite3.Connection:
+        connection = self._connect()
+        try:
+            _use_wal(connection)
+            connection.execute("PRAGMA synchronous=NORMAL")
+            connection.execute("PRAGMA foreign_keys=ON")
+            self._migrate(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _connect_reader(self) -> sqlite3.Connection:
+        connection = self._connect()
+        connection.execute("PRAGMA query_only=ON")
+        return connection
+
+    def _migrate(self, connection: sqlite3.Connection) -> None:
+        connection.execute("BEGIN IMMEDIATE")
+        version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version > len(self._migrations):
+            raise ThreadlineError(f"The database is of version {version}, newer than this server.")
+        for statements in self._migrations[version:]:
+            for statement in statements:
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version={len(self._migrations)}")
+        connection.execute("COMMIT")
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Switches to WAL, also while another process does the same: SQLite refuses then, rather than wait."""
+    try:
+        connection.execute("PRAGMA journal_mode=WAL")
+    except sqlite3.OperationalError:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
+        connection.execute("PRAGMA journal_mode=WAL")
+
+
+def first(cursor: sqlite3.Cursor) -> sqlite3.Row | None:
+    """The first row, or None; the statement is run to its end, as a RETURNING must be before a commit."""
+    rows = cursor.fetchall()
+    return rows[0] if rows else None
+
+
+class _Task:
+    """A job, who waits for it, and what came of it."""
+
+    __slots__ = ("_future", "_job", "_on_commit", "_result", "error")
+
+    def __init__(self, job: Job[Any], future: asyncio.Future[Any], on_commit: Callable[[], None] | None) -> None:
+        self.error: Exception | None = None
+        self._job = job
+        self._future = future
+        self._on_commit = on_commit
+        self._result: Any = None
+
+    def run(self, connection: sqlite3.Connection) -> None:
+        try:
+            self._result = self._job(connection)
+            self.error = None
+        except sqlite3.Error as exc:
+            self.error = _failure(exc)
+        except Exception as exc:  # noqa: BLE001  # the boundary to the caller, who gets it raised
+            self.error = exc
+
+    def resolve(self) -> None:
+        if self.error is None and self._on_commit is not None:
+            self._on_commit()
+        if self._future.done():
+            return
+        if self.error is None:
+            self._future.set_result(self._result)
+        else:
+            self._future.set_exception(self.error)
+
+
+class _Lane:
+    """A thread with a connection of its own that runs the jobs of its queue, all that wait in one transaction."""
+
+    def __init__(
+        self, name: str, connect: Callable[[], sqlite3.Connection], begin: str, *, batch: int, max_jobs: int
+    ) -> None:
+        self.commits = 0
+        self._name = name
+        self._connect = connect
+        self._begin = begin
+        self._batch = batch
+        self._max_jobs = max_jobs
+        self._waiting = 0
+        self._accepting = False
+
+    async def start(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
+        self._stopped: asyncio.Future[None] = self._loop.create_future()
+        connected: asyncio.Future[None] = self._loop.create_future()
+        name = f"threadline-sqlite-{self._name}"
+        self._thread = threading.Thread(target=self._main, args=(connected,), name=name, daemon=True)
+        self._thread.start()
+        try:
+            await connected
+        except asyncio.CancelledError:
+            self._tasks.put(None)
+            raise
+        self._accepting = True
+
+    async def stop(self) -> None:
+        if self._accepting:
+            self._accepting = False
+            self._tasks.put(None)
+            await self._stopped
+            self._thread.join()
+
+    def submit(self, job: Job[T], on_commit: Callable[[], None] | None) -> asyncio.Future[T]:
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        if not self._accepting:
+            future.set_exception(ThreadlineError("The database is closed."))
+        elif self._waiting >= self._max_jobs:
+            future.set_exception(OverloadedError("Too many operations wait for the database."))
+        else:
+            self._waiting += 1
+            self._tasks.put(_Task(job, future, on_commit))
+        return future
+
+    def _main(self, connected: asyncio.Future[None]) -> None:
+        try:
+            connection = self._connect()
+        except Exception as exc:  # noqa: BLE001  # the boundary to who opens the database, who gets it raised
+            self._call(_settle, connected, _failure(exc))
+            return
+        self._call(_settle, connected, None)
+        with contextlib.closing(connection):
+            while tasks := self._take():
+                self._execute(connection, tasks)
+                self._call(self._resolve, tasks)
+        self._call(_settle, self._stopped, None)
+
+    def _call(self, function: Callable[..., None], *args: object) -> None:
+        # If the loop is closed, so are all who waited on it.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(function, *args)
+
+    def _take(self) -> list[_Task]:
+        """What waits, at least one; nothing when the lane is to stop."""
+        tasks: list[_Task] = []
+        task = self._tasks.get()
+        while task is not None:
+            tasks.append(task)
+            if len(tasks) == self._batch:
+                return tasks
+            try:
+                task = self._tasks.get_nowait()
+            except queue.Empty:
+                return tasks
+        if tasks:
+            self._tasks.put(None)
+        return tasks
+
+    def _execute(self, connection: sqlite3.Connection, tasks: Sequence[_Task]) -> None:
+        """Savepoints only if some job failed: each costs two statements, and with them two waits for the GIL."""
+        try:
+            if not self._transact(connection, tasks):
+                self._transact_isolated(connection, tasks)
+        except Exception as exc:  # noqa: BLE001  # the thread lives on; every caller of the batch gets it raised
+            with contextlib.suppress(sqlite3.Error):
+                _roll_back(connection)
+            for task in tasks:
+                task.error = _failure(exc)
+
+    def _transact(self, connection: sqlite3.Connection, tasks: Sequence[_Task]) -> bool:
+        """Runs the jobs in one transaction; False if one failed and the others are to be run again without it."""
+        connection.execute(self._begin)
+        for task in tasks:
+            task.run(connection)
+            if task.error is not None:
+                _roll_back(connection)
+                return len(tasks) == 1
+        self._commit(connection)
+        return True
+
+    def _transact_isolated(self, connection: sqlite3.Connection, tasks: Sequence[_Task]) -> None:
+        """Runs the jobs in one transaction, each in a savepoint."""
+        connection.execute(self._begin)
+        for task in tasks:
+            connection.execute("SAVEPOINT job")
+            task.run(connection)
+            if task.error is not None:
+                if not connection.in_transaction:
+                    # SQLite itself rolls all back when the disk is full or fails.
+                    raise task.error
+                connection.execute("ROLLBACK TO job")
+            connection.execute("RELEASE job")
+        self._commit(connection)
+
+    def _commit(self, connection: sqlite3.Connection) -> None:
+        connection.execute("COMMIT")
+        self.commits += 1
+
+    def _resolve(self, tasks: Sequence[_Task]) -> None:
+        self._waiting -= len(tasks)
+        for task in tasks:
+            task.resolve()
+
+
+def _roll_back(connection: sqlite3.Connection) -> None:
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
+
+
+def _failure(exc: Exception) -> ThreadlineError:
+    """A new error for each caller, because raising one changes it."""
+    if isinstance(exc, ThreadlineError):
+        return type(exc)(exc.message, field=exc.field)
+    failure = ThreadlineError(f"The database failed: {exc}.")
+    failure.__cause__ = exc
+    return failure
+
+
+def _settle(future: asyncio.Future[None], error: Exception | None) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(None)
+    else:
+        future.set_exception(error)

@@ -1,0 +1,173 @@
+"""The run queue in SQLite: the runs table, ordered by when a run was added, and an event that wakes the worker.
+
+A transaction holds the write lock from its first statement on, so a claim is atomic between processes too. Only
+wake-ups stay in the process.
+"""
+
+import asyncio
+import os
+import socket
+import sqlite3
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from api.errors import ConflictError, FencedError, NotFoundError, OverloadedError
+from api.schemas import CancelAction, Outcome, Run, Thread
+from api.storage.base import RunQueue
+from api.storage.sqlite import rows
+from api.storage.sqlite.database import Database, first
+from api.storage.sqlite.rows import Parameters
+
+
+class SqliteRunQueue(RunQueue):
+    """The queue of a database.
+
+    Args:
+        database: where the runs are.
+        queries: the statements by name.
+    """
+
+    def __init__(self, database: Database, queries: Mapping[str, str]) -> None:
+        self._database = database
+        self._queries = queries
+        self._wake = asyncio.Event()
+
+    async def enqueue(self, run: Run, *, thread: Thread | None = None, limit: int | None = None) -> Sequence[Run]:
+        run_columns = rows.run_parameters(run)
+        thread_columns = None if thread is None else rows.thread_parameters(thread)
+        marked = await self._database.write(
+            lambda connection: self._enqueue(connection, run_columns, thread_columns, limit), self._wake.set
+        )
+        return [rows.run(row) for row in marked]
+
+    def _enqueue(
+        self, db: sqlite3.Connection, run: Parameters, thread: Parameters | None, limit: int | None
+    ) -> Sequence[sqlite3.Row]:
+        if thread is not None:
+            db.execute(self._queries["insert_thread"], thread)
+        marked = self._make_way(db, run)
+        if limit is not None and db.execute(self._queries["count_active_runs"]).fetchone()[0] >= limit:
+            raise OverloadedError(f"{limit} runs wait or execute already.")
+        busy = db.execute(self._queries["set_thread_busy"], {"thread_id": run["thread_id"], "now": rows.now()})
+        if busy.rowcount == 0:
+            raise NotFoundError(f"No thread {run['thread_id']!r} here.", field="thread_id")
+        if db.execute(self._queries["insert_run"], run).rowcount == 0:
+            raise ConflictError(f"There is a run {run['run_id']!r} already.", field="run_id")
+        return marked
+
+    def _make_way(self, db: sqlite3.Connection, run: Parameters) -> Sequence[sqlite3.Row]:
+        """Does with the other runs of the thread as the strategy says; those that it marked."""
+        strategy, thread_id = run["multitask_strategy"], run["thread_id"]
+        if strategy == "enqueue":
+            return []
+        if strategy == "reject":
+            if first(db.execute(self._queries["active_run_of_thread"], {"thread_id": thread_id})):
+                raise ConflictError(f"Thread {thread_id!r} has a run under way.", field="thread_id")
+            return []
+        marks = {"thread_id": thread_id, "action": strategy, "now": rows.now()}
+        return db.execute(self._queries["mark_active_runs_of_thread"], marks).fetchall()
+
+    async def claim(self, worker_id: str, lease_seconds: float) -> Run | None:
+        def claim(connection: sqlite3.Connection) -> sqlite3.Row | None:
+            parameters = {"worker_id": worker_id, **_lease(lease_seconds)}
+            return first(connection.execute(self._queries["claim_run"], parameters))
+
+        claiming = self._database.write(claim)
+        try:
+            row = await asyncio.shield(claiming)
+        except asyncio.CancelledError:
+            # The claim happens all the same; a run that nobody holds would wait for its lease to expire.
+            if row := await claiming:
+                await self.release(row["run_id"], row["attempt"])
+            raise
+        return None if row is None else rows.run(row)
+
+    async def next_due(self) -> datetime | None:
+        row = await self._database.read(lambda db: db.execute(self._queries["next_due"]).fetchone())
+        return None if row[0] is None else rows.moment(row[0])
+
+    async def heartbeat(self, worker_id: str, lease_seconds: float) -> Sequence[Run]:
+        def extend(connection: sqlite3.Connection) -> Sequence[sqlite3.Row]:
+            parameters = {"worker_id": worker_id, **_lease(lease_seconds)}
+            return connection.execute(self._queries["extend_leases"], parameters).fetchall()
+
+        return [rows.run(row) for row in await self._database.write(extend)]
+
+    async def request_cancel(self, run_id: str, action: CancelAction) -> Run | None:
+        parameters = {"run_id": run_id, "action": action, "now": rows.now()}
+        row = await self._database.write(lambda db: first(db.execute(self._queries["mark_run"], parameters)))
+        return None if row is None else rows.run(row)
+
+    async def finish(self, run_id: str, attempt: int, outcome: Outcome, *, events: int) -> None:
+        fence = {"run_id": run_id, "attempt": attempt, "status": outcome.status, "now": rows.now()}
+        parameters = {
+            "status": outcome.thread_status,
+            "values": outcome.values,
+            "interrupts": outcome.interrupts,
+            "error": outcome.error,
+            "events": events,
+            "now": fence["now"],
+        }
+
+        def finish(connection: sqlite3.Connection) -> None:
+            row = first(connection.execute(self._queries["finish_run"], fence))
+            if row is None:
+                raise FencedError(f"Attempt {attempt} of run {run_id!r} is not its current one.")
+            connection.execute(self._queries["finish_thread"], {**parameters, "thread_id": row["thread_id"]})
+
+        await self._database.write(finish, self._wake.set)
+
+    async def release(self, run_id: str, attempt: int) -> None:
+        parameters = {"run_id": run_id, "attempt": attempt, "now": rows.now()}
+        await self._database.write(
+            lambda connection: connection.execute(self._queries["release_run"], parameters).rowcount, self._wake.set
+        )
+
+    async def wait(self, timeout: float | None) -> None:
+        try:
+            async with asyncio.timeout(timeout):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+        self._wake.clear()
+
+    async def expire_dead(self) -> int:
+        """Ends the leases of workers of this host whose process is gone, so that their runs go on at once.
+
+        A worker's id is `<hostname>:<pid>:<anything>`. A process that took over the pid looks alive: then the lease
+        decides.
+
+        Returns:
+            The number of runs that may be claimed.
+        """
+        holders = await self._database.read(
+            lambda db: [row["worker_id"] for row in db.execute(self._queries["running_workers"])]
+        )
+        dead = [worker_id for worker_id in holders if _is_dead(worker_id)]
+
+        def expire(connection: sqlite3.Connection) -> int:
+            return sum(
+                connection.execute(self._queries["expire_leases"], {"worker_id": worker_id, "now": rows.now()}).rowcount
+                for worker_id in dead
+            )
+
+        return await self._database.write(expire, self._wake.set) if dead else 0
+
+
+def _lease(seconds: float) -> dict[str, int]:
+    now = rows.now()
+    return {"now": now, "lease_until": now + round(seconds * 1_000_000)}
+
+
+def _is_dead(worker_id: str) -> bool:
+    host, _, rest = worker_id.partition(":")
+    pid, _, _ = rest.partition(":")
+    if host != socket.gethostname() or not pid.isdecimal():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except (PermissionError, OverflowError):
+        return False
+    return False

@@ -1,0 +1,106 @@
+"""Rows: how a thread and a run are written to the database, and read from it."""
+
+import sqlite3
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from api.schemas import Json, Run, Thread
+from api.serde import dumps, loads
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+Parameters = dict[str, Any]
+"""Values of a statement's named parameters."""
+
+
+def micros(at: datetime) -> int:
+    """A time as microseconds since 1970, in UTC."""
+    return (at - _EPOCH) // _MICROSECOND
+
+
+def moment(at: int) -> datetime:
+    """The time of so many microseconds since 1970."""
+    return _EPOCH + at * _MICROSECOND
+
+
+def now() -> int:
+    """The present, as the database has it."""
+    return micros(datetime.now(UTC))
+
+
+def text(value: Json) -> str:
+    """A JSON object as a column has it.
+
+    Raises:
+        UnserializableError: some part of it has no JSON form.
+    """
+    return dumps(value).decode()
+
+
+def thread_parameters(thread: Thread) -> Parameters:
+    """A thread's columns."""
+    return {
+        "thread_id": thread.thread_id,
+        "created_at": micros(thread.created_at),
+        "updated_at": micros(thread.updated_at),
+        "metadata": text(thread.metadata),
+        "config": text(thread.config),
+        "status": thread.status,
+        "values": thread.values,
+        "interrupts": thread.interrupts,
+        "error": thread.error,
+        "events": thread.events,
+    }
+
+
+def thread(row: sqlite3.Row) -> Thread:
+    """The thread of a row."""
+    return Thread(
+        thread_id=row["thread_id"],
+        created_at=moment(row["created_at"]),
+        updated_at=moment(row["updated_at"]),
+        metadata=loads(row["metadata"]),
+        status=row["status"],
+        config=loads(row["config"]),
+        values=row["values"],
+        interrupts=row["interrupts"],
+        error=row["error"],
+        events=row["events"],
+    )
+
+
+def run_parameters(run: Run) -> Parameters:
+    """The columns of a run that nobody has claimed."""
+    return {
+        "run_id": run.run_id,
+        "thread_id": run.thread_id,
+        "assistant_id": run.assistant_id,
+        "created_at": micros(run.created_at),
+        "updated_at": micros(run.updated_at),
+        "metadata": text(run.metadata),
+        "kwargs": text(run.kwargs),
+        "multitask_strategy": run.multitask_strategy,
+        "due_at": None if run.due_at is None else micros(run.due_at),
+    }
+
+
+def run(row: sqlite3.Row) -> Run:
+    """The run of a row."""
+    return Run(
+        run_id=row["run_id"],
+        thread_id=row["thread_id"],
+        assistant_id=row["assistant_id"],
+        created_at=moment(row["created_at"]),
+        updated_at=moment(row["updated_at"]),
+        status=row["status"],
+        metadata=loads(row["metadata"]),
+        kwargs=loads(row["kwargs"]),
+        multitask_strategy=row["multitask_strategy"],
+        attempt=row["attempt"],
+        base=row["base"],
+        due_at=None if row["due_at"] is None else moment(row["due_at"]),
+        cancel=row["cancel"],
+        worker_id=row["worker_id"],
+        lease_until=None if row["lease_until"] is None else moment(row["lease_until"]),
+    )

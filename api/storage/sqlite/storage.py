@@ -1,0 +1,50 @@
+"""The SQLite backend: the database and the three that use it, opened and closed together."""
+
+from pathlib import Path
+
+from api.storage.sql import migrations, queries
+from api.storage.sqlite.database import Database
+from api.storage.sqlite.log import SqliteEventLog
+from api.storage.sqlite.queue import SqliteRunQueue
+from api.storage.sqlite.records import SqliteRecords
+
+
+class SqliteStorage:
+    """Records, queue and log in one SQLite file; several processes may have it open.
+
+    Args:
+        path: the file; its folder must exist.
+        max_unflushed_bytes: held of events that are not durable yet; more makes the writers of runs wait.
+        tail_bytes: kept in memory of the events of each run under way, and of all finished ones together.
+    """
+
+    records: SqliteRecords
+    queue: SqliteRunQueue
+    log: SqliteEventLog
+
+    def __init__(self, path: Path, *, max_unflushed_bytes: int = 8 << 20, tail_bytes: int = 4 << 20) -> None:
+        statements = queries()
+        self.database = Database(path, migrations())
+        self.log = SqliteEventLog(
+            self.database, statements, max_unflushed_bytes=max_unflushed_bytes, tail_bytes=tail_bytes
+        )
+        self.queue = SqliteRunQueue(self.database, statements)
+        self.records = SqliteRecords(self.database, statements, self.log.forget)
+
+    async def open(self) -> None:
+        """Starts the threads, makes or migrates the schema, ends the leases of dead workers.
+
+        Raises:
+            ThreadlineError: the file is not a database, is of a newer version, or cannot be read or written.
+        """
+        await self.database.open()
+        try:
+            await self.queue.expire_dead()
+        except BaseException:
+            await self.database.close()
+            raise
+
+    async def close(self) -> None:
+        """Stores what is not stored yet, and ends the threads."""
+        await self.log.close()
+        await self.database.close()

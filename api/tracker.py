@@ -1,0 +1,112 @@
+"""The tracker: a callback handler on each run that knows what the stream alone does not tell.
+
+It notes which messages were written by a model inside a tool (they are never part of the answer), adds up the
+tokens that models report, and when the first token came.
+"""
+
+import time
+from typing import Any
+from uuid import UUID
+
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages.ai import UsageMetadata, add_usage
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, GenerationChunk, LLMResult
+
+
+class RunTracker(BaseCallbackHandler):
+    """Follows one attempt of a run."""
+
+    run_inline = True
+    """In the order of the stream: a message must be known as inner before its first chunk is read."""
+
+    def __init__(self) -> None:
+        self.inner_messages: set[str] = set()
+        """Ids of messages whose model ran inside a tool."""
+        self.usage: UsageMetadata | None = None
+        """Sum over all model calls of the run; None if no model reported any."""
+        self.first_token_at: float | None = None
+        """On `time.perf_counter`'s clock."""
+        self.model_calls = 0
+        self._inside: set[UUID] = set()
+        self._callers: dict[UUID, UUID | None] = {}
+        """The run that called each tool that is running. A tool with a parameter for the config gets its caller's from
+        LangChain, so what it starts with that appears beside it, not under it."""
+
+    def on_tool_start(
+        self,
+        serialized: dict[str, Any],
+        input_str: str,
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """All that starts under a tool, or beside it while it runs, is inside it."""
+        self._inside.add(run_id)
+        self._callers[run_id] = parent_run_id
+
+    def on_tool_end(self, output: Any, *, run_id: UUID, **kwargs: Any) -> None:
+        """Its caller's own models write the answer again."""
+        self._callers.pop(run_id, None)
+
+    def on_tool_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
+        """Likewise."""
+        self._callers.pop(run_id, None)
+
+    def on_chain_start(
+        self,
+        serialized: dict[str, Any],
+        inputs: dict[str, Any],
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """A chain inside a tool passes that on."""
+        self._inherit(run_id, parent_run_id)
+
+    def on_chat_model_start(
+        self,
+        serialized: dict[str, Any],
+        messages: list[list[BaseMessage]],
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Likewise a model."""
+        self._inherit(run_id, parent_run_id)
+
+    def on_llm_new_token(
+        self,
+        token: str | list[str | dict[str, Any]],
+        *,
+        chunk: GenerationChunk | ChatGenerationChunk | None = None,
+        run_id: UUID,
+        **kwargs: Any,
+    ) -> None:
+        """Marks the chunk's message, if its model is inside a tool."""
+        if self.first_token_at is None:
+            self.first_token_at = time.perf_counter()
+        if run_id in self._inside and isinstance(chunk, ChatGenerationChunk) and chunk.message.id:
+            self.inner_messages.add(chunk.message.id)
+
+    def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
+        """Adds the call's usage; a message that did not stream is marked here."""
+        self.model_calls += 1
+        for generations in response.generations:
+            for generation in generations:
+                if isinstance(generation, ChatGeneration) and isinstance(generation.message, AIMessage):
+                    self._note(generation.message, inner=run_id in self._inside)
+        self._inside.discard(run_id)
+
+    def _note(self, message: AIMessage, *, inner: bool) -> None:
+        if inner and message.id:
+            self.inner_messages.add(message.id)
+        if message.usage_metadata:
+            self.usage = add_usage(self.usage, message.usage_metadata)
+
+    def _inherit(self, run_id: UUID, parent_run_id: UUID | None) -> None:
+        if parent_run_id is not None and (parent_run_id in self._inside or parent_run_id in self._callers.values()):
+            self._inside.add(run_id)

@@ -1,0 +1,118 @@
+"""The worker: claims runs as soon as they can start, a bounded number at a time, and keeps their leases alive.
+
+    queue.wait ──> queue.claim ──> executor.execute, each run in a task of its own ──> queue.wait ...
+
+Nothing polls: a created or finished run wakes the worker, a run that is due later is slept for.
+"""
+
+import asyncio
+import logging
+import os
+import socket
+import uuid
+from datetime import UTC, datetime
+
+from api.executor import Executor
+from api.schemas import CancelAction, Run
+from api.settings import Settings
+from api.storage.base import RunQueue
+
+logger = logging.getLogger(__name__)
+
+_RETRY_SECONDS = 1.0
+"""After the storage failed to answer."""
+
+
+class Worker:
+    """Executes the queue's runs in this process.
+
+    Args:
+        queue: claimed from.
+        executor: runs what was claimed.
+        settings: how many at a time, and how long a lease is.
+    """
+
+    def __init__(self, queue: RunQueue, executor: Executor, settings: Settings) -> None:
+        self.worker_id = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self._queue = queue
+        self._executor = executor
+        self._settings = settings
+        self._slots = asyncio.Semaphore(settings.max_concurrent_runs)
+        self._running: dict[str, tuple[Run, asyncio.Task[None]]] = {}
+        self._loops: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Begins to claim runs."""
+        self._loops = [
+            asyncio.create_task(self._claim_forever(), name="threadline-claim"),
+            asyncio.create_task(self._heartbeat_forever(), name="threadline-heartbeat"),
+        ]
+
+    async def stop(self) -> None:
+        """Claims no more; runs have the grace time to end, what is left goes back to the queue."""
+        await _cancel_all(self._loops[:1])
+        tasks = [task for _, task in self._running.values()]
+        if tasks:
+            await asyncio.wait(tasks, timeout=self._settings.shutdown_grace)
+        await _cancel_all(tasks)
+        await _cancel_all(self._loops)
+
+    def cancel(self, run_id: str, action: CancelAction) -> bool:
+        """Stops a run that executes here, at once; False if it does not."""
+        if run_id not in self._running:
+            return False
+        run, task = self._running[run_id]
+        if run.cancel is None:
+            run.cancel = action
+            task.cancel()
+        return True
+
+    async def _claim_forever(self) -> None:
+        while True:
+            await self._slots.acquire()
+            try:
+                run = await self._queue.claim(self.worker_id, self._settings.lease_seconds)
+            except Exception:
+                logger.exception("claiming a run failed")
+                self._slots.release()
+                await asyncio.sleep(_RETRY_SECONDS)
+                continue
+            if run is None:
+                self._slots.release()
+                await self._queue.wait(await self._until_due())
+                continue
+            task = asyncio.create_task(self._execute(run), name=f"threadline-run-{run.run_id}")
+            self._running[run.run_id] = (run, task)
+
+    async def _until_due(self) -> float | None:
+        due = await self._queue.next_due()
+        return None if due is None else max(0.0, (due - datetime.now(UTC)).total_seconds())
+
+    async def _execute(self, run: Run) -> None:
+        try:
+            await self._executor.execute(run)
+        except Exception:
+            logger.exception("run %s could not be ended; its lease will expire", run.run_id)
+        finally:
+            del self._running[run.run_id]
+            self._slots.release()
+
+    async def _heartbeat_forever(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.lease_seconds / 3)
+            if not self._running:
+                continue
+            try:
+                held = await self._queue.heartbeat(self.worker_id, self._settings.lease_seconds)
+            except Exception:
+                logger.exception("extending the leases failed")
+                continue
+            for run in held:
+                if run.cancel is not None:
+                    self.cancel(run.run_id, run.cancel)
+
+
+async def _cancel_all(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

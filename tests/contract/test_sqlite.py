@@ -1,0 +1,369 @@
+"""What is SQLite's own: group commit, isolation of failures, migrations, leases of dead processes, query plans."""
+
+import asyncio
+import os
+import re
+import socket
+import sqlite3
+import sys
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from api.errors import ConflictError, OverloadedError, ThreadlineError
+from api.events import Entry, Event
+from api.storage.sql import migrations, queries
+from api.storage.sqlite import SqliteStorage, segments
+from api.storage.sqlite.database import Database
+from tests.contract.backends import claimed, enqueued, make_run, make_thread
+
+TABLE = [["CREATE TABLE numbers (n INTEGER PRIMARY KEY)"]]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "threadline.sqlite"
+
+
+@pytest.fixture
+async def database(path: Path) -> AsyncIterator[Database]:
+    """A database with a table of numbers."""
+    database = Database(path, TABLE, max_jobs=50)
+    await database.open()
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def storage(path: Path) -> AsyncIterator[SqliteStorage]:
+    storage = SqliteStorage(path)
+    await storage.open()
+    yield storage
+    await storage.close()
+
+
+class Gate:
+    """Holds up a lane, so that all that is given to it meanwhile goes into one batch."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Event()
+        self.opened = threading.Event()
+
+    def __call__(self, connection: sqlite3.Connection) -> None:
+        self.entered.set()
+        assert self.opened.wait(30)
+
+    async def hold(self, database: Database) -> asyncio.Future[None]:
+        held = database.write(self)
+        await asyncio.to_thread(self.entered.wait, 30)
+        return held
+
+
+def insert(database: Database, n: int) -> asyncio.Future[int]:
+    return database.write(lambda db: db.execute("INSERT INTO numbers VALUES (?)", (n,)).rowcount)
+
+
+async def stored(database: Database) -> list[int]:
+    return await database.read(lambda db: [row["n"] for row in db.execute("SELECT n FROM numbers ORDER BY n")])
+
+
+async def test_what_waits_shares_a_commit(database: Database) -> None:
+    gate = Gate()
+    held = await gate.hold(database)
+    before = database.commits
+    writes = [insert(database, n) for n in range(40)]
+    gate.opened.set()
+    await asyncio.gather(held, *writes)
+
+    assert database.commits == before + 2
+    assert await stored(database) == list(range(40))
+
+
+async def test_streams_of_many_runs_share_commits(storage: SqliteStorage) -> None:
+    runs = [await claimed(storage) for _ in range(50)]
+    before = storage.database.commits
+
+    async def write(run_id: str) -> None:
+        for _ in range(20):
+            await storage.log.append(run_id, 1, [Entry("token", b"{}")])
+            await asyncio.sleep(0)
+        await storage.log.flush(run_id)
+
+    await asyncio.gather(*(write(run.run_id) for run in runs))
+
+    assert storage.database.commits - before < 100
+    assert [await storage.log.last_seq(run.run_id) for run in runs] == [20] * 50
+
+
+async def test_failing_job_fails_alone(database: Database) -> None:
+    def half(connection: sqlite3.Connection) -> None:
+        connection.execute("INSERT INTO numbers VALUES (100)")
+        raise ConflictError("no")
+
+    gate = Gate()
+    held = await gate.hold(database)
+    before = database.commits
+    called: list[str] = []
+    writes = [
+        insert(database, 1),
+        database.write(half, lambda: called.append("half")),
+        insert(database, 1),
+        database.write(lambda _: "kept", lambda: called.append("kept")),
+        insert(database, 2),
+    ]
+    gate.opened.set()
+    await held
+    results = await asyncio.gather(*writes, return_exceptions=True)
+
+    assert results[0] == results[4] == 1
+    assert isinstance(results[1], ConflictError)
+    assert isinstance(results[2], ThreadlineError)
+    assert "UNIQUE" in results[2].message
+    assert called == ["kept"]
+    assert await stored(database) == [1, 2]
+    assert database.commits == before + 2
+
+
+async def test_failing_commit_fails_its_batch_and_nothing_else(storage: SqliteStorage) -> None:
+    def orphan(connection: sqlite3.Connection) -> None:
+        connection.execute("PRAGMA defer_foreign_keys=ON")
+        connection.execute("INSERT INTO segments VALUES ('nowhere', 1, 1, 1, x'')")
+
+    gate = Gate()
+    held = await gate.hold(storage.database)
+    thread = make_thread()
+    writes = [storage.database.write(orphan), asyncio.ensure_future(storage.records.create_thread(thread))]
+    await asyncio.sleep(0)
+    gate.opened.set()
+    await held
+    results = await asyncio.gather(*writes, return_exceptions=True)
+
+    assert [type(result) for result in results] == [ThreadlineError, ThreadlineError]
+    assert results[0] is not results[1]
+    assert await storage.records.get_thread(thread.thread_id) is None
+    assert await storage.records.create_thread(thread) is None
+
+
+async def test_full_disk_is_told_and_loses_no_event(storage: SqliteStorage) -> None:
+    run, bystander = await claimed(storage), await claimed(storage)
+    await storage.log.append(run.run_id, 1, [Entry("token", b"first")])
+    await storage.log.flush(run.run_id)
+    size = await storage.database.read(lambda db: db.execute("PRAGMA page_count").fetchone()[0])
+    await storage.database.write(lambda db: db.execute(f"PRAGMA max_page_count={size}").fetchall())
+
+    await storage.log.append(run.run_id, 1, [Entry("token", b"x" * 100_000)])
+    with pytest.raises(ThreadlineError, match="full"):
+        await storage.log.flush(run.run_id)
+    assert await storage.log.last_seq(run.run_id) == 1
+    with pytest.raises(ThreadlineError, match="full"):
+        await storage.log.flush(run.run_id)
+    await storage.log.append(run.run_id, 1, [Entry("token", b"last")])
+    await storage.log.append(bystander.run_id, 1, [Entry("token", b"other")])
+
+    await storage.database.write(lambda db: db.execute("PRAGMA max_page_count=1000000").fetchall())
+    assert await storage.log.flush(run.run_id) == 3
+    assert await storage.log.flush(bystander.run_id) == 1
+    events = await storage.log.read(run.run_id, 0)
+    assert [(event.seq, len(event.data)) for event in events] == [(1, 5), (2, 100_000), (3, 4)]
+
+
+async def test_cancelled_callers_are_tolerated(database: Database) -> None:
+    gate = Gate()
+    held = await gate.hold(database)
+    writes = [insert(database, n) for n in range(4)]
+    writes[1].cancel()
+    held.cancel()
+    gate.opened.set()
+
+    assert await asyncio.gather(writes[0], writes[2], writes[3]) == [1, 1, 1]
+    assert await stored(database) == [0, 1, 2, 3]
+
+
+async def test_too_many_jobs_are_refused(database: Database) -> None:
+    gate = Gate()
+    held = await gate.hold(database)
+    writes = [insert(database, n) for n in range(49)]
+
+    with pytest.raises(OverloadedError):
+        await insert(database, 99)
+
+    gate.opened.set()
+    await asyncio.gather(held, *writes)
+    assert await insert(database, 99) == 1
+
+
+async def test_close_runs_what_waits_and_ends_the_threads(path: Path) -> None:
+    before = threading.active_count()
+    database = Database(path, TABLE)
+    await database.open()
+    writes = [insert(database, n) for n in range(10)]
+    await database.close()
+
+    assert [write.result() for write in writes] == [1] * 10
+    assert threading.active_count() == before
+    with pytest.raises(ThreadlineError, match="closed"):
+        await insert(database, 11)
+    await database.close()
+    await database.open()
+    assert await stored(database) == list(range(10))
+    await database.close()
+
+
+async def test_reader_cannot_write(database: Database) -> None:
+    with pytest.raises(ThreadlineError, match="readonly"):
+        await database.read(lambda db: db.execute("INSERT INTO numbers VALUES (1)"))
+
+
+async def test_many_open_a_new_file_at_one_time(path: Path) -> None:
+    storages = [SqliteStorage(path) for _ in range(8)]
+    await asyncio.gather(*(storage.open() for storage in storages))
+    run = await enqueued(storages[0])
+
+    claims = await asyncio.gather(*(storage.queue.claim("another-host:1:x", 30) for storage in storages))
+
+    assert [claim.run_id for claim in claims if claim] == [run.run_id]
+    for storage in storages:
+        await storage.close()
+
+
+async def test_older_database_is_migrated_and_keeps_its_rows(path: Path) -> None:
+    database = Database(path, TABLE)
+    await database.open()
+    await insert(database, 1)
+    await database.close()
+
+    newer = Database(
+        path, [*TABLE, ["ALTER TABLE numbers ADD COLUMN name TEXT", "INSERT INTO numbers VALUES (2, 'b')"]]
+    )
+    for _ in range(2):
+        await newer.open()
+        assert await stored(newer) == [1, 2]
+        await newer.close()
+
+
+async def test_migration_that_fails_changes_nothing(path: Path) -> None:
+    broken = Database(path, [*TABLE, ["CREATE TABLE more (n)", "not SQL"]])
+    with pytest.raises(ThreadlineError, match="syntax"):
+        await broken.open()
+
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
+    connection.close()
+
+
+async def test_newer_database_is_refused(path: Path) -> None:
+    newer = Database(path, [*migrations(), []])
+    await newer.open()
+    await newer.close()
+
+    with pytest.raises(ThreadlineError, match="newer than this server"):
+        await SqliteStorage(path).open()
+
+
+async def test_file_that_is_no_database_is_refused(path: Path) -> None:
+    await asyncio.to_thread(path.write_bytes, b"not a database" * 100)
+    before = threading.active_count()
+
+    with pytest.raises(ThreadlineError, match="not a database"):
+        await SqliteStorage(path).open()
+    with pytest.raises(ThreadlineError, match="unable to open"):
+        await SqliteStorage(path.parent / "missing" / "x.sqlite").open()
+    for thread in threading.enumerate():
+        if thread.name.startswith("threadline-sqlite"):
+            thread.join(10)
+    assert threading.active_count() == before
+
+
+async def test_runs_of_a_dead_process_go_on_at_once(path: Path, storage: SqliteStorage) -> None:
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", "")
+    await process.wait()
+    host = socket.gethostname()
+    ids = [f"{host}:{process.pid}:dead", f"{host}:{os.getpid()}:alive", "elsewhere:1:unknown", f"{host}:?:unknown"]
+    runs = [await enqueued(storage) for _ in ids]
+    for worker_id in ids:
+        await storage.queue.claim(worker_id, 3600)
+    assert await storage.queue.claim("elsewhere:2:next", 30) is None
+
+    restarted = SqliteStorage(path)
+    await restarted.open()
+    again = await restarted.queue.claim("elsewhere:2:next", 30)
+
+    assert again is not None
+    assert (again.run_id, again.attempt) == (runs[0].run_id, 2)
+    assert await restarted.queue.claim("elsewhere:2:next", 30) is None
+    assert await restarted.queue.expire_dead() == 0
+    await restarted.close()
+
+
+async def test_database_holds_the_rules(path: Path, storage: SqliteStorage) -> None:
+    thread = make_thread()
+    first, second = make_run(thread.thread_id), make_run(thread.thread_id)
+    for run in (first, second):
+        await storage.queue.enqueue(run, thread=thread)
+    await claimed(storage)
+    start = "UPDATE runs SET status = 'running', worker_id = 'w', lease_until = 1 WHERE run_id = ?"
+
+    with pytest.raises(ThreadlineError, match="UNIQUE"):
+        await storage.database.write(lambda db: db.execute(start, (second.run_id,)).rowcount)
+    with pytest.raises(ThreadlineError, match="CHECK"):
+        await storage.database.write(lambda db: db.execute("UPDATE runs SET status = 'done'").rowcount)
+    with pytest.raises(ThreadlineError, match="FOREIGN KEY"):
+        await storage.database.write(lambda db: db.execute("INSERT INTO segments VALUES ('x', 1, 1, 1, x'')").rowcount)
+
+
+@pytest.mark.parametrize("name", sorted(queries()))
+def test_no_query_walks_through_all_runs_or_events(name: str) -> None:
+    connection = sqlite3.connect(":memory:")
+    for migration in migrations():
+        for statement in migration:
+            connection.execute(statement)
+    query = queries()[name]
+    parameters = dict.fromkeys(re.findall(r":(\w+)", query))
+
+    plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {query}", parameters)]
+    connection.close()
+
+    walked = [step for step in plan if re.match(r"SCAN (runs|segments|threads|waiting|other)\b|SEARCH runs$", step)]
+    assert walked == (["SCAN threads USING INDEX threads_created"] if name == "search_threads" else [])
+
+
+_EVENTS = st.lists(st.tuples(st.text(max_size=20), st.binary(max_size=200)), max_size=30)
+
+
+@given(items=_EVENTS, first_seq=st.integers(1, 2**40), skip=st.integers(0, 40))
+def test_segments_come_back_as_they_were(items: list[tuple[str, bytes]], first_seq: int, skip: int) -> None:
+    events = [Event(first_seq + n, kind, data) for n, (kind, data) in enumerate(items)]
+    after = first_seq - 1 + skip
+
+    decoded = [event for first, _, data in segments.encode(events) for event in segments.decode(first, data, after)]
+
+    assert decoded == events[skip:]
+
+
+@given(sizes=st.lists(st.sampled_from([0, 10, 1000, 100_000, 300_000]), min_size=1, max_size=20))
+def test_segments_follow_on_each_other_and_are_bounded(sizes: list[int]) -> None:
+    events = [Event(seq, "token", bytes(size)) for seq, size in enumerate(sizes, 1)]
+
+    packed = list(segments.encode(events))
+
+    assert [first for first, _, _ in packed] == [1, *(last + 1 for _, last, _ in packed[:-1])]
+    assert packed[-1][1] == len(events)
+    assert all(first == last or len(data) <= 256 << 10 for first, last, data in packed)
+
+
+@given(items=_EVENTS.filter(bool), cut=st.integers(1))
+def test_cut_segment_is_refused(items: list[tuple[str, bytes]], cut: int) -> None:
+    events = [Event(n, kind, data) for n, (kind, data) in enumerate(items, 1)]
+    [(first_seq, _, data)] = segments.encode(events)
+    kept = data[: cut % len(data)]
+
+    try:
+        decoded = list(segments.decode(first_seq, kept))
+    except ValueError:
+        return
+    assert decoded == events[: len(decoded)]
+    assert len(decoded) < len(events)
