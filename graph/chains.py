@@ -162,3 +162,21 @@ retrieve: Runnable[str | dict[str, Any], str] = (
     _asked | _retrieved | _prompt(RETRIEVE) | _chosen_model | StrOutputParser()
 ).with_config(run_name="retrieve")
 """Answers a question about Threadline from passages about it."""
+
+
+# LangGraph's own server loads no langgraph.json that names a Runnable itself, but it loads one that names a function.
+
+
+def make_chat() -> Runnable[str | dict[str, Any], str]:
+    """Return `chat`, for langgraph.json."""
+    return chat
+
+
+def make_extract() -> Runnable[str | dict[str, Any], dict[str, Any]]:
+    """Return `extract`, for langgraph.json."""
+    return extract
+
+
+def make_retrieve() -> Runnable[str | dict[str, Any], str]:
+    """Return `retrieve`, for langgraph.json."""
+    return retrieve
