@@ -1,0 +1,126 @@
+"""The command line: `threadline serve` and `threadline ask`.
+
+What a command needs is imported when it runs, so that `--help` answers at once.
+"""
+
+import json
+from enum import IntEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    help="Serves LangGraph agents over HTTP, and asks them questions.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+NEW = "new"
+"""What `--thread` takes to begin a thread."""
+
+Config = Annotated[
+    Path, typer.Option(envvar="THREADLINE_CONFIG", help="The file that names the agents.", show_default=True)
+]
+_CONFIG = Path("langgraph.json")
+
+
+class ExitCode(IntEnum):
+    """How `ask` ends."""
+
+    ANSWERED = 0
+    FAILED = 1
+    WAITING = 3
+    """The run waits at an interrupt, for `--resume`."""
+    CANCELLED = 130
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"threadline {version('threadline')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _threadline(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Serves LangGraph agents over HTTP, and asks them questions."""
+
+
+@app.command("serve")
+def _serve(
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")] = 2024,
+    config: Config = _CONFIG,
+    reload: Annotated[bool, typer.Option("--reload", help="Start again when a file changes.")] = False,
+    access_log: Annotated[bool, typer.Option("--access-log", help="Log every request.")] = False,
+) -> None:
+    """Serves the agents that langgraph.json names, until Ctrl-C."""
+    from api.cli.serve import ServeOptions, serve
+
+    serve(ServeOptions(config=config, host=host, port=port, reload=reload, access_log=access_log))
+
+
+@app.command("ask", epilog="Exit codes: 0 answered, 1 failed, 2 wrong usage, 3 waits for --resume, 130 cancelled.")
+def _ask(
+    question: Annotated[str | None, typer.Argument(help="What to ask.", show_default=False)] = None,
+    agent: Annotated[str, typer.Option(help="Which agent to ask.")] = "agent",
+    url: Annotated[
+        str | None, typer.Option(help="Ask a server there; without it the agent runs in this process.")
+    ] = None,
+    thread: Annotated[
+        str | None, typer.Option(metavar="ID|new", help="Go on with a thread, or begin one and print its id.")
+    ] = None,
+    resume: Annotated[
+        str | None, typer.Option(metavar="JSON", help="Answer what the thread waits for, in place of a question.")
+    ] = None,
+    context: Annotated[
+        str | None, typer.Option(metavar="JSON", help="The agent's context, such as its model or system prompt.")
+    ] = None,
+    config: Config = _CONFIG,
+    as_json: Annotated[bool, typer.Option("--json", help="Write the run's events, one JSON object a line.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the log, with the stack traces of failures.")] = False,
+) -> None:
+    """Asks an agent: tool calls and progress go to stderr, the answer to stdout."""
+    from api.cli.ask import AskOptions, ask
+
+    body = _body(question, thread, resume, context)
+    options = AskOptions(
+        body=body, agent=agent, url=url, config=config, keep=thread is not None, as_json=as_json, debug=debug
+    )
+    raise SystemExit(ask(options))
+
+
+def _body(question: str | None, thread: str | None, resume: str | None, context: str | None) -> dict[str, Any]:
+    """The body of the native API's request."""
+    if (question is None) == (resume is None):
+        raise typer.BadParameter("Give a question, or --resume in place of one.")
+    if question is not None and not question.strip():
+        raise typer.BadParameter("The question is empty.")
+    if resume is not None and thread in (None, NEW):
+        raise typer.BadParameter("To resume, name the thread that waits with --thread ID.")
+    body: dict[str, Any] = {"input": question}
+    if resume is not None:
+        body = {"resume": _json("--resume", resume)}
+        if body["resume"] is None:
+            raise typer.BadParameter("--resume: null answers nothing.")
+    if thread not in (None, NEW):
+        body["thread_id"] = thread
+    if context is not None:
+        body["context"] = _json("--context", context)
+        if not isinstance(body["context"], dict):
+            raise typer.BadParameter("--context: not a JSON object.")
+    return body
+
+
+def _json(option: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as exc:
+        raise typer.BadParameter(f"{option}: not JSON ({exc}). Text needs quotes of its own: '\"yes\"'.") from exc

@@ -1,0 +1,221 @@
+"""`threadline serve`: the service under uvicorn, on a socket that is bound before anything is loaded.
+
+    socket ──> uvicorn ──startup──> the app's lifespan ──> listening ──> says what is served, and where
+
+The lifespan is entered by the server's own `startup`, so that a config that cannot be used is one message.
+"""
+
+import asyncio
+import contextlib
+import errno
+import functools
+import ipaddress
+import logging.config
+import math
+import os
+import shlex
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import typer
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.supervisors import ChangeReload
+
+from api.app import Threadline, create_app
+from api.cli.environment import read_settings
+from api.cli.terminal import fail, plain
+from api.errors import ThreadlineError
+from api.settings import Settings
+
+_QUESTION = '{"input": "What is (3 + 4) * 5 ** 2?"}'
+
+
+@dataclass(frozen=True)
+class ServeOptions:
+    """What the command line says."""
+
+    config: Path
+    host: str
+    port: int
+    reload: bool
+    access_log: bool
+
+
+class Server(uvicorn.Server):
+    """A uvicorn server that runs the app's lifespan itself and tells when it listens.
+
+    Args:
+        config: with `lifespan="off"`.
+        app: the app that `config` serves.
+        settings: the app's own.
+        on_ready: called once requests are answered.
+    """
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI, settings: Settings, on_ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._app = app
+        self._settings = settings
+        self._on_ready = on_ready
+        self._lifespan = contextlib.AsyncExitStack()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Enters the lifespan, then listens.
+
+        Raises:
+            ThreadlineError: langgraph.json, a graph that it names, or the storage cannot be used.
+        """
+        async with contextlib.AsyncExitStack() as stack:
+            await stack.enter_async_context(self._app.router.lifespan_context(self._app))
+            await super().startup(sockets)
+            self._lifespan = stack.pop_all()
+        self._on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stops listening, ends what is open, then leaves the lifespan; runs have what is left of the grace time."""
+        began = time.monotonic()
+        try:
+            await super().shutdown(sockets)
+        finally:
+            left = 0.0 if self.force_exit else self._settings.shutdown_grace - (time.monotonic() - began)
+            self._settings.shutdown_grace = max(0.0, left)
+            await self._lifespan.aclose()
+
+
+class _WithoutCuts(logging.Filter):
+    """Leaves out the stack traces of streams that were cut because the server ends: uvicorn counts them in a line."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not (record.exc_info and record.exc_info[0] is asyncio.CancelledError)
+
+
+def serve(options: ServeOptions) -> None:
+    """Serves until it is told to stop.
+
+    Raises:
+        SystemExit: it cannot; a message is on stderr.
+    """
+    _configure_logging()
+    listener = _bind(options.host, options.port)
+    if not _is_loopback(options.host):
+        typer.echo(f"Warning: there is no authentication: whoever reaches {options.host} can use it.", err=True)
+    run = functools.partial(_run, options)
+    with listener, contextlib.suppress(KeyboardInterrupt):
+        if options.reload:
+            ChangeReload(_reload_config(options), target=run, sockets=[listener]).run()
+        else:
+            run([listener])
+
+
+def _run(options: ServeOptions, sockets: list[socket.socket]) -> None:
+    """Serves on bound sockets; with --reload, in a process of its own."""
+    _configure_logging()
+    try:
+        settings = read_settings(config=options.config)
+    except ThreadlineError as exc:
+        fail(exc.message)
+    app = create_app(settings)
+    config = uvicorn.Config(
+        app,
+        host=options.host,
+        lifespan="off",
+        ws="websockets-sansio",
+        log_config=None,
+        access_log=options.access_log,
+        timeout_graceful_shutdown=math.ceil(settings.shutdown_grace),
+    )
+    ready = functools.partial(_announce, app.state.threadline, _url(options.host, sockets[0]))
+    try:
+        Server(config, app, settings, ready).run(sockets)
+    except ThreadlineError as exc:
+        fail(exc.message)
+    except OSError as exc:
+        fail(f"The server cannot start: {exc}.")
+
+
+def _reload_config(options: ServeOptions) -> uvicorn.Config:
+    """What the supervisor watches: the folder of langgraph.json."""
+    return uvicorn.Config(
+        "api.app:create_app",
+        factory=True,
+        log_config=None,
+        reload=True,
+        reload_dirs=[str(options.config.resolve().parent)],
+        reload_includes=["*.py", options.config.name],
+    )
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as exc:
+        if exc.errno == errno.EADDRINUSE:
+            fail(f"Port {port} is taken: something else listens on {host}:{port}. Choose another with --port.")
+        fail(f"Cannot listen on {host}:{port}: {exc.strerror or exc}.")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _url(host: str, listener: socket.socket) -> str:
+    """Where a client on this machine reaches the server."""
+    reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # compared, not bound
+    return f"http://{f'[{reached}]' if ':' in reached else reached}:{listener.getsockname()[1]}"
+
+
+def _announce(threadline: Threadline, url: str) -> None:
+    """Says what is served, where, and how to try it."""
+    agents = threadline.agents.list()
+    width = max(len(agent["graph_id"]) for agent in agents)
+    lines = [f"Threadline {version('threadline')} is ready: {url}", f"API docs: {url}/docs", "", "Agents:"]
+    for agent in agents:
+        lines.append(f"  {agent['graph_id']:<{width}}  {plain(agent['description'] or '')}".rstrip())
+    names = [agent["graph_id"] for agent in agents]
+    first = "agent" if "agent" in names else names[0]
+    lines += [
+        "",
+        _model(),
+        f"Data is kept in {threadline.settings.storage_dir}",
+        "",
+        "Try it:",
+        f"  curl -N -X POST {url}/agents/{first}/stream "
+        f"-H 'content-type: application/json' -d {shlex.quote(_QUESTION)}",
+        "",
+        "Ctrl-C stops it.",
+    ]
+    typer.echo("\n".join(lines))
+
+
+def _model() -> str:
+    """What the environment says of the model; the graphs are free to use another."""
+    base_url, key = os.environ.get("OPENAI_BASE_URL"), os.environ.get("OPENAI_API_KEY")
+    if not base_url and not key:
+        return "No OPENAI_API_KEY or OPENAI_BASE_URL is set: the bundled agent answers arithmetic offline."
+    name = os.environ.get("OPENAI_MODEL") or "its default model"
+    return f"The bundled agent uses {name} at {urlsplit(base_url or 'https://api.openai.com').hostname}."
+
+
+def _configure_logging() -> None:
+    logging.config.dictConfig(
+        {
+            "version": 1,
+            "disable_existing_loggers": False,
+            "formatters": {
+                "line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s", "datefmt": "%H:%M:%S"}
+            },
+            "filters": {"cuts": {"()": _WithoutCuts}},
+            "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["cuts"]}},
+            "root": {"level": "WARNING", "handlers": ["stderr"]},
+            "loggers": {"api": {"level": "INFO"}, "uvicorn.access": {"level": "INFO"}},
+        }
+    )
