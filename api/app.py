@@ -1,7 +1,7 @@
 """The app: `create_app` wires everything in its lifespan.
 
 settings ──> Threadline.open: registry, storage, checkpointer, store ──> executor ──> worker
-                 └──> runs, threads, agents <── routes
+                 └──> runs, threads, agents, assistants <── routes
 """
 
 import contextlib
@@ -14,12 +14,14 @@ from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.store.sqlite.aio import AsyncSqliteStore
 
 from api.agents import Agents
+from api.assistants import Assistants
 from api.body_limit import BodyLimit
 from api.executor import CallbackFactory, Executor
 from api.metrics import Metrics
 from api.registry import Registry, load
 from api.responses import JsonResponse, add_error_handlers
-from api.routes import agents, meta, threads
+from api.routes import agents, assistants, meta, runs, threads
+from api.run_requests import RunRequests
 from api.runs import Runs
 from api.settings import Settings
 from api.storage.base import Storage
@@ -42,7 +44,9 @@ class Threadline:
     registry: Registry
     storage: Storage
     agents: Agents
+    assistants: Assistants
     runs: Runs
+    run_requests: RunRequests
     threads: Threads
 
     def __init__(
@@ -96,6 +100,9 @@ class Threadline:
         self.agents = Agents(self.registry)
         self.runs = Runs(self.storage, worker, executor, settings)
         self.threads = Threads(self.storage, self.registry, checkpointer)
+        self.assistants = Assistants(self.storage, self.registry, self.runs, self.threads)
+        await self.assistants.register()
+        self.run_requests = RunRequests(self.storage, self.assistants)
         worker.start()
         stack.push_async_callback(worker.stop)
 
@@ -137,6 +144,6 @@ def create_app(
     app.state.threadline = threadline
     app.add_middleware(BodyLimit, max_bytes=threadline.settings.max_body_bytes)
     add_error_handlers(app)
-    for routes in (meta, agents, threads):
+    for routes in (meta, agents, assistants, runs, threads):
         app.include_router(routes.router)
     return app

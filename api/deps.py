@@ -33,16 +33,25 @@ def json_body(model: type[Body]) -> Callable[[Request], Awaitable[Body]]:
     """
 
     async def read(request: Request) -> Body:
-        try:
-            document = loads(await request.body())
-        except ValueError as exc:
-            raise InvalidRequestError(f"The body is not JSON: {exc}.", field="body") from exc
+        document = await parsed(request)
         try:
             return model.model_validate(document)
         except ValidationError as exc:
             raise invalid(exc) from exc
 
     return read
+
+
+async def parsed(request: Request) -> Any:
+    """The request's body, whatever its content type says.
+
+    Raises:
+        InvalidRequestError: it is not JSON.
+    """
+    try:
+        return loads(await request.body())
+    except ValueError as exc:
+        raise InvalidRequestError("Invalid JSON in request body", field="body") from exc
 
 
 def documented(model: type[BaseModel]) -> dict[str, Any]:

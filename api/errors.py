@@ -130,11 +130,12 @@ class ConfigError(ThreadlineError):
 
 
 class RunError(ThreadlineError):
-    """A run failed; `code` says why."""
+    """A run failed; `code` says why, `cause` is what the graph raised, if it did."""
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, cause: BaseException | None = None) -> None:
         super().__init__(message)
         self.code = code
+        self.cause = cause
         self.status = STATUS_BY_CODE.get(code, 500)
 
 
@@ -170,16 +171,21 @@ def run_error(exc: BaseException) -> RunError:
     Args:
         exc: what the graph raised; anything.
     """
+    code, message = _told(exc)
+    return RunError(code, message, exc)
+
+
+def _told(exc: BaseException) -> tuple[str, str]:
     if isinstance(exc, ThreadlineError):
-        return RunError(exc.code, exc.message)
+        return exc.code, exc.message
     if getattr(exc, "code", None) == "context_length_exceeded":
-        return RunError("context_length_exceeded", "The conversation is longer than the model's context window.")
+        return "context_length_exceeded", "The conversation is longer than the model's context window."
     for name in _class_names(exc):
         if found := _BY_CLASS.get(name):
-            return RunError(found[0], found[1])
+            return found[:2]
     if isinstance(exc, TimeoutError):
-        return RunError("timeout", "The run took too long.")
-    return RunError("graph_error", f"The graph failed with {type(exc).__name__}.")
+        return "timeout", "The run took too long."
+    return "graph_error", f"The graph failed with {type(exc).__name__}."
 
 
 def _class_names(exc: BaseException) -> Iterator[str]:

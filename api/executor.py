@@ -9,17 +9,18 @@ import logging
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, cast, get_type_hints
 
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.pregel import Pregel
-from langgraph.types import Command
+from langgraph.types import Command, StateSnapshot
 
 from api.errors import FencedError, RunError, UnserializableError, run_error
 from api.events import Entry
 from api.metrics import Metrics
 from api.protocols.astream_events import EventsFold
+from api.protocols.langgraph import LangGraphFold, RunCommand, error_payload
 from api.protocols.native import STREAM_MODES, NativeFold
 from api.registry import Registry
 from api.schemas import EndStatus, Json, Outcome, Run, ThreadStatus
@@ -157,7 +158,7 @@ class Executor:
         run, fold = attempt.run, attempt.fold
         config = self._config(run, attempt.tracker)
         await self._append(attempt, fold.begin(run))
-        async with self._registry.open(run.kwargs["graph_id"], config) as graph:
+        async with self._registry.open(run.kwargs["graph_id"], config, stateless=_temporary(run)) as graph:
             graph_input = await _graph_input(graph, run, config)
             match fold:
                 case NativeFold() if isinstance(graph, Pregel):
@@ -169,13 +170,15 @@ class Executor:
                             await self._append(attempt, fold.feed_output(chunk))
                 case EventsFold():
                     await self._drive_events(attempt, fold, graph, graph_input, config)
+                case LangGraphFold():
+                    await self._drive_modes(attempt, fold, graph, graph_input, config)
             if isinstance(fold, NativeFold):
                 await self._append(attempt, fold.finish(attempt.tracker.usage))
 
     async def _drive_graph(
         self, attempt: _Attempt, fold: NativeFold, graph: AnyPregel, graph_input: Any, config: RunnableConfig
     ) -> None:
-        stream = graph.astream(graph_input, config, stream_mode=list(STREAM_MODES), **_options(attempt.run))
+        stream = graph.astream(graph_input, config, stream_mode=list(STREAM_MODES), **_options(attempt.run, graph))
         async with aclosing(cast("AsyncGenerator[tuple[str, Any]]", stream)) as parts:
             async for mode, payload in parts:
                 await self._append(attempt, fold.feed(mode, payload))
@@ -183,11 +186,36 @@ class Executor:
     async def _drive_events(
         self, attempt: _Attempt, fold: EventsFold, graph: Runnable[Any, Any], graph_input: Any, config: RunnableConfig
     ) -> None:
-        options = _options(attempt.run) if isinstance(graph, Pregel) else {}
+        options = _options(attempt.run, graph) if isinstance(graph, Pregel) else {}
         stream = graph.astream_events(graph_input, config, version="v2", **options)
         async with aclosing(cast("AsyncGenerator[Mapping[str, Any]]", stream)) as events:
             async for event in events:
                 await self._append(attempt, fold.feed(event))
+
+    async def _drive_modes(
+        self,
+        attempt: _Attempt,
+        fold: LangGraphFold,
+        graph: Runnable[Any, Any],
+        graph_input: Any,
+        config: RunnableConfig,
+    ) -> None:
+        if not isinstance(graph, Pregel):
+            async for chunk in graph.astream(graph_input, config):
+                await self._append(attempt, fold.feed((), "values", chunk))
+            return
+        options = {**_options(attempt.run, graph), "stream_mode": fold.modes, "subgraphs": fold.subgraphs}
+        if fold.events:
+            events = graph.astream_events(graph_input, config, version="v2", **options)
+            async with aclosing(cast("AsyncGenerator[Mapping[str, Any]]", events)) as stream:
+                async for event in stream:
+                    await self._append(attempt, fold.feed_event(event, attempt.run.run_id))
+            return
+        parts = cast("AsyncGenerator[Any]", graph.astream(graph_input, config, **options))
+        async with aclosing(parts):
+            async for part in parts:
+                namespace, mode, payload = part if fold.subgraphs else ((), *part)
+                await self._append(attempt, fold.feed(namespace, mode, payload))
 
     async def _append(self, attempt: _Attempt, entries: Iterable[Entry]) -> None:
         batch = list(entries)
@@ -214,23 +242,40 @@ class Executor:
 
     async def _outcome(self, attempt: _Attempt, status: EndStatus, error: RunError | None) -> Outcome:
         fold = attempt.fold
-        interrupts = fold.interrupts if isinstance(fold, NativeFold) else {}
-        waiting = isinstance(fold, NativeFold) and fold.interrupted
-        thread_status: ThreadStatus = (
-            "error" if status in ("error", "timeout") else "interrupted" if waiting else "idle"
-        )
-        try:
-            values = None if fold.values is None else dumps(fold.values)
-        except UnserializableError as exc:
-            logger.warning("run %s: its state has no JSON form: %s", attempt.run.run_id, exc.message)
-            values = None
+        values, interrupts, waiting = fold.values, dict[str, Any](), False
+        if status != "success" or getattr(fold, "interrupted", False):
+            snapshot = await self._snapshot(attempt.run)
+            if snapshot is not None and snapshot.config.get("configurable", {}).get("checkpoint_id"):
+                values, waiting = snapshot.values, bool(snapshot.next)
+                interrupts = {task.id: task.interrupts for task in snapshot.tasks if task.interrupts}
+        thread_status: ThreadStatus = "interrupted" if waiting else "idle"
+        if status in ("error", "timeout"):
+            thread_status = "error"
         return Outcome(
             status=status,
             thread_status=thread_status,
-            values=values,
-            interrupts=dumps({key: [{"id": key, "value": value}] for key, value in interrupts.items()}),
-            error=None if error is None else dumps({"error": error.code, "message": error.message}).decode(),
+            values=self._encoded(attempt.run, values),
+            interrupts=self._encoded(attempt.run, interrupts) or b"{}",
+            error=None if error is None else dumps(error_payload(error)).decode(),
         )
+
+    def _encoded(self, run: Run, value: Any) -> bytes | None:
+        try:
+            return None if value is None else dumps(value)
+        except UnserializableError as exc:
+            logger.warning("run %s: its state has no JSON form: %s", run.run_id, exc.message)
+            return None
+
+    async def _snapshot(self, run: Run) -> StateSnapshot | None:
+        """The thread's state, if its graph keeps one and can be read now."""
+        config: RunnableConfig = {"configurable": {"thread_id": run.thread_id}}
+        try:
+            async with self._registry.open(run.kwargs["graph_id"], config, stateless=_temporary(run)) as graph:
+                if isinstance(graph, Pregel) and graph.checkpointer:
+                    return await graph.aget_state(config)
+        except Exception:
+            logger.exception("run %s: its thread's state cannot be read", run.run_id)
+        return None
 
     def _config(self, run: Run, tracker: RunTracker) -> RunnableConfig:
         given = run.kwargs.get("config") or {}
@@ -239,11 +284,22 @@ class Executor:
         config: dict[str, Any] = {
             **given,
             "configurable": {**given.get("configurable", {}), **identity, "assistant_id": run.assistant_id},
-            "metadata": {**run.metadata, **given.get("metadata", {}), **identity, "assistant_id": run.assistant_id},
+            "metadata": {
+                **run.metadata,
+                **given.get("metadata", {}),
+                **identity,
+                "assistant_id": run.assistant_id,
+                "run_attempt": run.attempt,
+            },
             "run_id": run.run_id,
             "callbacks": handlers,
         }
         return cast("RunnableConfig", config)
+
+
+def _temporary(run: Run) -> bool:
+    """Whether its thread goes with it: no checkpoint is worth keeping."""
+    return bool(run.kwargs.get("temporary"))
 
 
 _CANCELLED = RunError("cancelled", "The run was cancelled.")
@@ -255,16 +311,28 @@ def _uncancel() -> None:
         task.uncancel()
 
 
-def _fold(run: Run, tracker: RunTracker) -> NativeFold | EventsFold:
-    if run.kwargs["source"] == "events":
-        return EventsFold(run.kwargs.get("filters", {}))
-    return NativeFold(tracker.inner_messages, resuming="resume" in run.kwargs)
+def _fold(run: Run, tracker: RunTracker) -> NativeFold | EventsFold | LangGraphFold:
+    match run.kwargs["source"]:
+        case "events":
+            return EventsFold(run.kwargs.get("filters", {}))
+        case "langgraph":
+            return LangGraphFold(run.kwargs["stream_mode"], subgraphs=run.kwargs["subgraphs"])
+        case _:
+            return NativeFold(tracker.inner_messages, resuming="resume" in run.kwargs)
 
 
-def _options(run: Run) -> Json:
+_OPTIONS = ("durability", "interrupt_before", "interrupt_after")
+
+
+def _options(run: Run, graph: AnyPregel) -> Json:
     """Arguments of `astream` that a request may give."""
-    options = {"durability": run.kwargs.get("durability"), "context": run.kwargs.get("context")}
-    return {name: value for name, value in options.items() if value is not None}
+    options = {name: run.kwargs[name] for name in _OPTIONS if run.kwargs.get(name) is not None}
+    context = run.kwargs.get("context")
+    if context is not None:
+        schema = graph.context_schema
+        known = context if schema is None else get_type_hints(schema)
+        options["context"] = {name: value for name, value in context.items() if name in known}
+    return options
 
 
 async def _graph_input(graph: Runnable[Any, Any], run: Run, config: RunnableConfig) -> Any:
@@ -275,4 +343,6 @@ async def _graph_input(graph: Runnable[Any, Any], run: Run, config: RunnableConf
             return None
     if "resume" in run.kwargs:
         return Command(resume=run.kwargs["resume"])
+    if command := run.kwargs.get("command"):
+        return RunCommand.model_validate(command).build()
     return run.kwargs["input"]

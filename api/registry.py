@@ -77,7 +77,8 @@ class Registry:
         self.checkpointer = checkpointer
         self.store = store
         self._by_assistant = {entry.assistant_id: entry for entry in entries.values()}
-        self._ready: dict[str, Runnable[Any, Any]] = {}
+        self._ready: dict[bool, dict[str, Runnable[Any, Any]]] = {False: {}, True: {}}
+        """Graphs by whether they are stateless, and by name."""
 
     def find(self, assistant_id: str) -> GraphEntry:
         """The entry for a graph's name or its default assistant's id.
@@ -92,8 +93,15 @@ class Registry:
         return entry
 
     @contextlib.asynccontextmanager
-    async def open(self, graph_id: str, config: RunnableConfig | None = None) -> AsyncIterator[Runnable[Any, Any]]:
+    async def open(
+        self, graph_id: str, config: RunnableConfig | None = None, *, stateless: bool = False
+    ) -> AsyncIterator[Runnable[Any, Any]]:
         """A graph, ready to run; a factory is called anew each time, with the run's config if it takes an argument.
+
+        Args:
+            graph_id: its name, or the id of its default assistant.
+            config: for a factory.
+            stateless: without the checkpointer.
 
         Raises:
             NotFoundError: no such graph.
@@ -101,20 +109,21 @@ class Registry:
         """
         entry = self.find(graph_id)
         if not entry.is_factory:
-            if entry.graph_id not in self._ready:
-                self._ready[entry.graph_id] = self._with_storage(entry.target)
-            yield self._ready[entry.graph_id]
+            ready = self._ready[stateless]
+            if entry.graph_id not in ready:
+                ready[entry.graph_id] = self._with_storage(entry.target, stateless=stateless)
+            yield ready[entry.graph_id]
             return
         async with contextlib.AsyncExitStack() as stack:
             made = await _make(entry.target, config or {}, stack)
-            yield self._with_storage(_runnable(made, f"the factory of {entry.graph_id!r}"))
+            yield self._with_storage(_runnable(made, f"the factory of {entry.graph_id!r}"), stateless=stateless)
 
-    def _with_storage(self, graph: Runnable[Any, Any]) -> Runnable[Any, Any]:
+    def _with_storage(self, graph: Runnable[Any, Any], *, stateless: bool) -> Runnable[Any, Any]:
         if not isinstance(graph, Pregel):
             return graph
         update: dict[str, Any] = {}
         if self.checkpointer is not None:
-            update["checkpointer"] = self.checkpointer
+            update["checkpointer"] = None if stateless else self.checkpointer
         if self.store is not None:
             update["store"] = self.store
         return graph.copy(update=update)

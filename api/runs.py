@@ -10,6 +10,7 @@ from api.errors import FencedError, NotFoundError
 from api.events import END, Event, end
 from api.executor import Executor
 from api.schemas import TERMINAL, CancelAction, EndStatus, Json, MultitaskStrategy, Run, Source, Thread
+from api.serde import dumps, loads
 from api.settings import Settings
 from api.storage.base import Storage
 from api.worker import Worker
@@ -29,8 +30,12 @@ class RunRequest:
     """Goes to the executor: `input` or `resume`, `context`, `config`, `durability`, `filters`."""
     thread_id: str | None = None
     """None makes a new thread."""
+    new_thread: Thread | None = None
+    """Made if it does not exist."""
     metadata: Json = field(default_factory=dict)
     multitask_strategy: MultitaskStrategy = "reject"
+    due_at: datetime | None = None
+    """Not to be started before; None: at once."""
 
 
 class Runs:
@@ -59,18 +64,19 @@ class Runs:
         """
         now = datetime.now(UTC)
         identity = {"graph_id": request.graph_id, "assistant_id": request.assistant_id}
-        thread = None
-        if request.thread_id is None:
+        thread = request.new_thread
+        if thread is None and request.thread_id is None:
             thread = Thread(str(uuid7()), now, now, metadata={**request.metadata, **identity}, status="busy")
         run = Run(
             run_id=str(uuid7()),
-            thread_id=thread.thread_id if thread else str(request.thread_id),
+            thread_id=request.thread_id if thread is None else thread.thread_id,  # type: ignore[arg-type]  # one is there
             assistant_id=request.assistant_id,
             created_at=now,
             updated_at=now,
             metadata=request.metadata,
             kwargs={**request.kwargs, "source": request.source, "graph_id": request.graph_id},
             multitask_strategy=request.multitask_strategy,
+            due_at=request.due_at,
         )
         limit = self._settings.max_queued_runs
         for marked in await self._storage.queue.enqueue(run, thread=thread, limit=limit):
@@ -89,7 +95,7 @@ class Runs:
         """
         run = await self._storage.records.get_run(run_id)
         if run is None or thread_id not in (None, run.thread_id):
-            raise NotFoundError(f"No run {run_id!r} here.", field="run_id")
+            raise NotFoundError(f"Run {run_id} not found", field="run_id")
         return run
 
     async def follow(self, run_id: str, after: int = 0) -> AsyncGenerator[Sequence[Event]]:
@@ -154,6 +160,18 @@ class Runs:
         """
         return [event async for batch in self.follow(run_id) for event in batch if event.kind in kinds]
 
+    async def result_of_thread(self, thread_id: str) -> bytes:
+        """JSON of what the thread's last run left: its error, its interrupts, or its values."""
+        thread = await self._storage.records.get_thread(thread_id)
+        if thread is None:
+            return b"{}"
+        if thread.status == "error" and thread.error is not None:
+            return b'{"__error__":%b}' % thread.error.encode()
+        interrupts = [each for waiting in loads(thread.interrupts).values() for each in waiting]
+        if thread.status == "interrupted" and interrupts:
+            return dumps({"__interrupt__": interrupts})
+        return thread.values or b"{}"
+
     async def cancel(self, run_id: str, action: CancelAction = "interrupt") -> Run:
         """Stops a run: recorded first, then done at once.
 
@@ -165,6 +183,26 @@ class Runs:
             raise NotFoundError(f"No run {run_id!r} is pending or running.", field="run_id")
         await self._stop(run, action)
         return run
+
+    async def cancel_if_active(self, run_id: str) -> None:
+        """Stops a run, unless it has ended."""
+        try:
+            await self.cancel(run_id)
+        except NotFoundError:
+            return
+
+    async def active(
+        self, status: str, *, thread_id: str | None = None, run_ids: Collection[str] | None = None
+    ) -> list[Run]:
+        """Runs that are pending or running.
+
+        Args:
+            status: `pending`, `running`, or `all` for both.
+            thread_id: only those of this thread.
+            run_ids: only these.
+        """
+        found = await self._storage.records.active_runs(thread_id)
+        return [run for run in found if status in ("all", run.status) and (run_ids is None or run.run_id in run_ids)]
 
     async def _stop(self, run: Run, action: CancelAction) -> None:
         if self._worker.cancel(run.run_id, action) or run.status != "pending":

@@ -13,6 +13,7 @@ OnDisconnect = Literal["cancel", "continue"]
 IfNotExists = Literal["create", "reject"]
 Source = Literal["native", "events", "langgraph"]
 """Which stream a run writes to its log: the native events, `astream_events`, or LangGraph's stream modes."""
+AssistantSort = Literal["assistant_id", "created_at", "updated_at", "name", "graph_id"]
 
 Json = dict[str, Any]
 
@@ -73,3 +74,19 @@ class Outcome:
     """The state's JSON to keep on the thread; None leaves what is there."""
     interrupts: bytes = b"{}"
     error: str | None = None
+
+
+@dataclass(slots=True)
+class Assistant:
+    """A graph with settings of its own, as of one of its versions."""
+
+    assistant_id: str
+    graph_id: str
+    created_at: datetime
+    updated_at: datetime
+    config: Json = field(default_factory=dict)
+    context: Json = field(default_factory=dict)
+    metadata: Json = field(default_factory=dict)
+    name: str = "Untitled"
+    description: str | None = None
+    version: int = 1

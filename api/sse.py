@@ -83,6 +83,54 @@ class EventStream(Response):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
+class PaddedJson(Response):
+    """A JSON body that is not known yet: a line break every few seconds keeps the connection open till then.
+
+    Args:
+        body: the body, on its way.
+        on_disconnect: called if the client goes before that.
+        headers: further headers.
+        interval: seconds between line breaks.
+    """
+
+    media_type = "application/json"
+
+    def __init__(
+        self,
+        body: asyncio.Future[bytes],
+        *,
+        on_disconnect: Callable[[], Awaitable[object]] | None = None,
+        headers: Mapping[str, str] | None = None,
+        interval: float = 5.0,
+    ) -> None:
+        self.status_code = 200
+        self.background = None
+        self._content = body
+        self._on_disconnect = on_disconnect
+        self._interval = interval
+        self.init_headers(headers)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sends the response; returns when it is sent or the client is gone."""
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        leaving = asyncio.create_task(_disconnected(receive))
+        try:
+            while not self._content.done() and not leaving.done():
+                waited = (self._content, leaving)
+                await asyncio.wait(waited, timeout=self._interval, return_when=asyncio.FIRST_COMPLETED)
+                if not self._content.done():
+                    await send({"type": "http.response.body", "body": b"\n", "more_body": True})
+            if self._content.done():
+                await send({"type": "http.response.body", "body": self._content.result(), "more_body": False})
+        finally:
+            gone = not self._content.done()
+            self._content.cancel()
+            leaving.cancel()
+            await asyncio.gather(self._content, leaving, return_exceptions=True)
+        if gone and self._on_disconnect is not None:
+            await self._on_disconnect()
+
+
 async def _disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass

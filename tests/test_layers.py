@@ -11,7 +11,18 @@ ROOT = Path(__file__).parent.parent
 LEVELS: list[set[str]] = [
     {"events", "schemas", "configs", "errors", "serde", "settings"},
     {"storage", "metrics", "tracker"},
-    {"registry", "threads", "runs", "agents", "assistants", "json_schemas", "executor", "worker", "protocols"},
+    {
+        "registry",
+        "threads",
+        "runs",
+        "agents",
+        "assistants",
+        "json_schemas",
+        "executor",
+        "worker",
+        "protocols",
+        "run_requests",
+    },
     {"sse", "auth", "deps", "routes", "responses", "body_limit"},
     {"app", "cli"},
 ]

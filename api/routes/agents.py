@@ -148,7 +148,7 @@ def _stream(
     after: int = 0,
 ) -> Response:
     async def cancel_run() -> None:
-        await _cancel_quietly(run, threadline)
+        await threadline.runs.cancel_if_active(run.run_id)
 
     return EventStream(
         threadline.runs.follow(run.run_id, after),
@@ -166,7 +166,7 @@ async def _result(run: Run, threadline: ThreadlineDep, request: Request, on_disc
         return native.result(run, await collecting)
     events = await _unless_disconnected(request, collecting)
     if events is None:
-        await _cancel_quietly(run, threadline)
+        await threadline.runs.cancel_if_active(run.run_id)
     return native.result(run, events or ())
 
 
@@ -186,13 +186,6 @@ async def _unless_disconnected(request: Request, awaited: Awaitable[T]) -> T | N
 async def _disconnected(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
-
-
-async def _cancel_quietly(run: Run, threadline: ThreadlineDep) -> None:
-    try:
-        await threadline.runs.cancel(run.run_id)
-    except NotFoundError:
-        return  # it ended as the client left
 
 
 def _negotiate(accept: str, *offered: str) -> str:

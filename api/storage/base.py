@@ -1,4 +1,4 @@
-"""What the service needs of a backend: Records, RunQueue and EventLog.
+"""What the service needs of a backend: Records, Assistants, RunQueue and EventLog.
 
     create ──> RunQueue.enqueue ──(wake)──> claim ──> heartbeat ... ──> finish
                                               │
@@ -8,12 +8,12 @@ A run has one status in one place, its row; the queue is a view of those rows. E
 after another attempt has claimed the run it changes nothing and raises FencedError.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Protocol
 
 from api.events import Entry, Event
-from api.schemas import CancelAction, Json, Outcome, Run, RunStatus, Thread, ThreadStatus
+from api.schemas import Assistant, AssistantSort, CancelAction, Json, Outcome, Run, RunStatus, Thread, ThreadStatus
 
 
 class Records(Protocol):
@@ -47,6 +47,9 @@ class Records(Protocol):
         self, thread_id: str, *, status: RunStatus | None = None, limit: int = 10, offset: int = 0
     ) -> Sequence[Run]:
         """Runs of a thread, newest first."""
+
+    async def active_runs(self, thread_id: str | None = None) -> Sequence[Run]:
+        """Runs that are pending or running, of one thread or of all, oldest first."""
 
     async def delete_run(self, run_id: str) -> bool:
         """Deletes a finished run and its events; False if there is none.
@@ -154,12 +157,74 @@ class EventLog(Protocol):
         """Deletes the events of finished runs; a read of them raises GapError if the run still exists."""
 
 
+class Assistants(Protocol):
+    """Assistants with all their versions; one of them is the latest, and is what the assistant says."""
+
+    async def create(self, assistant: Assistant) -> Assistant | None:
+        """Inserts the assistant as its first version; returns the one that is there if its id is taken, else None."""
+
+    async def get(self, assistant_id: str) -> Assistant | None:
+        """The assistant as of its latest version, or None."""
+
+    async def patch(self, assistant_id: str, changes: Json) -> Assistant | None:
+        """Adds a version, numbered after all others, and makes it the latest; None if there is no such assistant.
+
+        Args:
+            assistant_id: the assistant.
+            changes: new values by field name; those of `metadata` are merged into what is there.
+        """
+
+    async def delete(self, assistant_id: str) -> bool:
+        """Deletes the assistant with its versions; False if there is none."""
+
+    async def search(
+        self,
+        *,
+        graph_ids: Collection[str],
+        name: str | None = None,
+        metadata: Json | None = None,
+        sort_by: AssistantSort = "created_at",
+        descending: bool = True,
+        limit: int = 10,
+        offset: int = 0,
+    ) -> tuple[Sequence[Assistant], int]:
+        """A page of the assistants that match, and how many match in all.
+
+        Args:
+            graph_ids: only those of these graphs.
+            name: only those with this in their name, in upper or lower case.
+            metadata: only those whose metadata contains these pairs.
+            sort_by: names and graphs are sorted without regard to case; equals stay in the order of creation.
+            descending: the greatest, or newest, first.
+            limit: how many at most; 0 only counts.
+            offset: how many to skip.
+        """
+
+    async def versions(
+        self, assistant_id: str, *, metadata: Json | None = None, limit: int = 10, offset: int = 0
+    ) -> Sequence[Assistant]:
+        """Versions whose metadata contains the given pairs, highest first; each with the time it was created at."""
+
+    async def set_latest(self, assistant_id: str, version: int) -> Assistant | None:
+        """Makes a version the latest; the assistant as it then is, or None if there is no such version."""
+
+    async def active_runs(self, assistant_id: str) -> Sequence[str]:
+        """Ids of its runs that are pending or running, oldest first."""
+
+    async def threads(self, assistant_id: str) -> Sequence[str]:
+        """Ids of the threads whose metadata names it as their assistant, oldest first."""
+
+
 class Storage(Protocol):
-    """A backend: the three, opened and closed together."""
+    """A backend: the four, opened and closed together."""
 
     @property
     def records(self) -> Records:
         """Threads and runs."""
+
+    @property
+    def assistants(self) -> Assistants:
+        """Graphs with settings of their own."""
 
     @property
     def queue(self) -> RunQueue:

@@ -1,6 +1,7 @@
 """The event log: every reader, from any cursor, sees the same events, each once, in order."""
 
 import asyncio
+import contextlib
 import sys
 import tempfile
 import uuid
@@ -287,6 +288,20 @@ async def test_readers_of_a_stale_attempt_see_the_next_one(storage: Storage, ope
         await storage.log.append(run.run_id, 1, entries(1))
 
 
+async def test_flush_of_a_closed_run_knows_what_another_process_wrote(storage: Storage, open_storage: Open) -> None:
+    run = await written(storage, 2)
+    await storage.log.close_run(run.run_id)
+    await storage.queue.release(run.run_id, 1)
+    another = await open_storage()
+    await claimed(another)
+    await another.log.append(run.run_id, 2, entries(3, start=3))
+    await another.log.flush(run.run_id)
+
+    assert await storage.log.flush(run.run_id) == 5
+    assert await storage.log.last_seq(run.run_id) == 5
+    assert numbers(await read_all(storage, run.run_id)) == [1, 2, 3, 4, 5]
+
+
 async def test_run_that_does_not_exist_cannot_be_written(storage: Storage) -> None:
     with pytest.raises(FencedError):
         await storage.log.append(str(uuid.uuid4()), 1, entries(1))
@@ -311,17 +326,19 @@ async def test_dropped_events_are_a_gap(storage: Storage, open_storage: Open) ->
     assert list(await storage.log.read(run.run_id, 0)) == []
 
 
-async def test_numbers_go_on_after_a_drop(storage: Storage) -> None:
+@pytest.mark.parametrize("elsewhere", [False, True])
+async def test_numbers_go_on_after_a_drop(storage: Storage, open_storage: Open, elsewhere: bool) -> None:
     run = await written(storage, 5)
     await storage.queue.finish(run.run_id, 1, DONE, events=6)
     await storage.log.drop([run.run_id])
+    writer = await open_storage() if elsewhere else storage
 
-    assert await storage.log.append(run.run_id, 1, [Entry("end", b"{}")]) == 6
-    await storage.log.flush(run.run_id)
+    assert await writer.log.append(run.run_id, 1, [Entry("end", b"{}")]) == 6
+    await writer.log.flush(run.run_id)
 
     with pytest.raises(GapError):
         await storage.log.read(run.run_id, 4)
-    assert numbers(await storage.log.read(run.run_id, 5)) == [6]
+    assert numbers(await writer.log.read(run.run_id, 5)) == [6]
 
 
 async def test_closing_makes_all_durable(at: str, open_storage: Open) -> None:
@@ -371,30 +388,41 @@ async def test_every_reader_sees_every_event_once(
 
 async def _interleave(storage: Storage, steps: list[tuple[str, int]], readers: list[tuple[int, int, int, int]]) -> None:
     run = await claimed(storage, lease_seconds=0)
-    following = [asyncio.create_task(_follow(storage, run.run_id, *reader)) for reader in readers]
-    attempt, written_by = run.attempt, 0
+    async with asyncio.TaskGroup() as group:
+        following = [group.create_task(_follow(storage, run.run_id, *reader)) for reader in readers]
+        last = await _write(storage, run, steps)
+    stored = await read_all(storage, run.run_id)
+
+    assert numbers(stored) == list(range(1, last + 1))
+    for after, events in (task.result() for task in following):
+        assert events == stored[after:]
+
+
+async def _write(storage: Storage, run: Run, steps: list[tuple[str, int]]) -> int:
+    """Takes the steps, then ends the run; the seq of its last event."""
+    attempt, appended = run.attempt, 0
     for what, count in steps:
         match what:
             case "append":
-                batch = [Entry("token", b"%d %d" % (attempt, written_by + n)) for n in range(count)]
-                written_by += count
+                batch = [Entry("token", b"%d %d" % (attempt, appended + n)) for n in range(count)]
+                appended += count
                 await storage.log.append(run.run_id, attempt, batch)
             case "yield":
                 await _turns(count)
-            case "flush":
+            case "flush" if appended or attempt == 1:
                 await storage.log.flush(run.run_id)
+            case "flush":
+                # What is there to flush is the attempt's before: refused, unless all of it was durable already.
+                with contextlib.suppress(FencedError):
+                    await storage.log.flush(run.run_id)
             case "close":
                 await storage.log.close_run(run.run_id)
             case "replace":
-                attempt, written_by = (await claimed(storage, lease_seconds=0)).attempt, 0
+                attempt, appended = (await claimed(storage, lease_seconds=0)).attempt, 0
     last = await storage.log.append(run.run_id, attempt, [Entry("end", b"")])
     assert await storage.log.flush(run.run_id) == last
     await storage.log.close_run(run.run_id)
-
-    stored = await read_all(storage, run.run_id)
-    assert numbers(stored) == list(range(1, last + 1))
-    for after, events in await asyncio.gather(*following):
-        assert events == stored[after:]
+    return last
 
 
 async def _follow(

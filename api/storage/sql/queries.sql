@@ -12,7 +12,9 @@ SELECT * FROM threads WHERE thread_id = :thread_id;
 UPDATE threads SET metadata = :metadata, updated_at = :now WHERE thread_id = :thread_id RETURNING *;
 
 -- name: set_thread_busy
-UPDATE threads SET status = 'busy', updated_at = :now WHERE thread_id = :thread_id;
+UPDATE threads
+SET status = 'busy', updated_at = :now, metadata = json_patch(metadata, :identity)
+WHERE thread_id = :thread_id;
 
 -- name: delete_thread
 DELETE FROM threads WHERE thread_id = :thread_id;
@@ -49,6 +51,11 @@ DELETE FROM runs WHERE run_id = :run_id;
 -- name: active_run_of_thread
 SELECT run_id FROM runs WHERE thread_id = :thread_id AND status IN ('pending', 'running') LIMIT 1;
 
+-- name: active_runs
+SELECT * FROM runs
+WHERE status IN ('pending', 'running') AND (:thread_id IS NULL OR thread_id = :thread_id)
+ORDER BY seq;
+
 -- name: count_active_runs
 SELECT (SELECT count(*) FROM runs WHERE status = 'pending') + (SELECT count(*) FROM runs WHERE status = 'running');
 
@@ -73,7 +80,6 @@ UPDATE runs SET cancel = coalesce(cancel, :action), updated_at = :now
 WHERE run_id = :run_id AND status IN ('pending', 'running')
 RETURNING *;
 
--- `seq + 0`: or the smallest is sought from the first row of the table on, past every run that has ended.
 -- name: claim_run
 UPDATE runs
 SET status = 'running', worker_id = :worker_id, lease_until = :lease_until, updated_at = :now,
@@ -93,7 +99,7 @@ WHERE seq = (
             ORDER BY seq LIMIT 1
         ) AS claimable
         UNION ALL
-        SELECT min(seq + 0) FROM runs WHERE status = 'running' AND lease_until <= :now
+        SELECT min(seq) FROM runs WHERE status = 'running' AND lease_until <= :now
     )
 )
 RETURNING *;
@@ -182,3 +188,90 @@ RETURNING run_id;
 
 -- name: delete_segments
 DELETE FROM segments WHERE run_id = :run_id;
+
+-- name: insert_assistant
+INSERT INTO assistants (assistant_id, version, created_at, updated_at)
+VALUES (:assistant_id, :version, :created_at, :updated_at)
+ON CONFLICT (assistant_id) DO NOTHING;
+
+-- name: insert_assistant_version
+INSERT INTO assistant_versions (
+    assistant_id, version, created_at, graph_id, config, context, metadata, name, name_lower, description
+)
+VALUES (
+    :assistant_id, :version, :created_at, :graph_id, :config, :context, :metadata, :name, :name_lower, :description
+);
+
+-- name: get_assistant
+SELECT * FROM current_assistants WHERE assistant_id = :assistant_id;
+
+-- name: next_assistant_version
+SELECT 1 + max(version) FROM assistant_versions WHERE assistant_id = :assistant_id;
+
+-- Changes nothing if there is no such version.
+-- name: set_assistant_version
+UPDATE assistants SET version = :version, updated_at = :now
+WHERE assistant_id = :assistant_id AND EXISTS (
+    SELECT 1 FROM assistant_versions AS held
+    WHERE held.assistant_id = assistants.assistant_id AND held.version = :version
+);
+
+-- name: delete_assistant
+DELETE FROM assistants WHERE assistant_id = :assistant_id;
+
+-- The metadata is searched as that of threads, but a list must be as long as the wanted one.
+-- A page without rows is one row of nulls and the total.
+-- name: search_assistants
+WITH matching AS (
+    SELECT *, CASE :sort_by
+            WHEN 'assistant_id' THEN assistant_id
+            WHEN 'graph_id' THEN lower(graph_id)
+            WHEN 'name' THEN name_lower
+            WHEN 'updated_at' THEN updated_at
+            ELSE created_at
+        END AS sort_key
+    FROM current_assistants
+    WHERE graph_id IN (SELECT value FROM json_each(:graph_ids))
+        AND (:name_lower IS NULL OR instr(name_lower, :name_lower) > 0)
+        AND (:metadata IS NULL OR NOT EXISTS (
+            SELECT 1 FROM json_tree(:metadata) AS wanted
+            WHERE NOT EXISTS (
+                SELECT 1 FROM json_tree(current_assistants.metadata) AS held
+                WHERE held.fullkey = wanted.fullkey AND held.type = wanted.type AND held.atom IS wanted.atom
+                    AND (wanted.type <> 'array' OR json_array_length(held.value) = json_array_length(wanted.value))
+            )
+        ))
+),
+placed AS (
+    SELECT *, row_number() OVER (
+            ORDER BY
+                CASE WHEN :descending THEN sort_key END DESC,
+                CASE WHEN NOT :descending THEN sort_key END,
+                seq
+        ) AS place
+    FROM matching
+)
+SELECT page.*, counted.total
+FROM (SELECT count(*) AS total FROM placed) AS counted
+LEFT JOIN placed AS page ON page.place > :offset AND page.place <= :offset + :limit
+ORDER BY page.place;
+
+-- name: assistant_versions
+SELECT *, created_at AS updated_at FROM assistant_versions
+WHERE assistant_id = :assistant_id
+    AND (:metadata IS NULL OR NOT EXISTS (
+        SELECT 1 FROM json_tree(:metadata) AS wanted
+        WHERE NOT EXISTS (
+            SELECT 1 FROM json_tree(assistant_versions.metadata) AS held
+            WHERE held.fullkey = wanted.fullkey AND held.type = wanted.type AND held.atom IS wanted.atom
+                AND (wanted.type <> 'array' OR json_array_length(held.value) = json_array_length(wanted.value))
+        )
+    ))
+ORDER BY version DESC
+LIMIT :limit OFFSET :offset;
+
+-- name: active_runs_of_assistant
+SELECT run_id FROM runs WHERE assistant_id = :assistant_id AND status IN ('pending', 'running') ORDER BY seq;
+
+-- name: threads_of_assistant
+SELECT thread_id FROM threads WHERE json_extract(metadata, '$.assistant_id') = :assistant_id ORDER BY seq;

@@ -55,3 +55,32 @@ CREATE TABLE segments (
     data BLOB NOT NULL,
     PRIMARY KEY (run_id, first_seq)
 ) STRICT, WITHOUT ROWID;
+
+-- An assistant is a pointer to one of its versions; what it says is in the version alone.
+-- migration: 2
+CREATE TABLE assistants (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    assistant_id TEXT NOT NULL UNIQUE,
+    version INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE assistant_versions (
+    assistant_id TEXT NOT NULL REFERENCES assistants (assistant_id) ON DELETE CASCADE,
+    version INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    graph_id TEXT NOT NULL,
+    config TEXT NOT NULL,
+    context TEXT NOT NULL,
+    metadata TEXT NOT NULL,
+    name TEXT NOT NULL,
+    name_lower TEXT NOT NULL,
+    description TEXT,
+    PRIMARY KEY (assistant_id, version)
+) STRICT, WITHOUT ROWID;
+
+CREATE VIEW current_assistants AS
+SELECT seq, assistant_id, version, assistants.created_at, updated_at, graph_id, config, context, metadata, name,
+    name_lower, description
+FROM assistants JOIN assistant_versions USING (assistant_id, version);

@@ -84,7 +84,7 @@ class SqliteEventLog(EventLog):
 
     async def flush(self, run_id: str) -> int:
         tail = self._tails.get(run_id)
-        if tail is None:
+        if tail is None or (tail.closed and not tail.unflushed):
             return await self.last_seq(run_id)
         last = tail.last
         await self._durable(tail)

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from api.errors import ConflictError, FencedError, NotFoundError, OverloadedError
-from api.schemas import CancelAction, Outcome, Run, Thread
+from api.schemas import CancelAction, Json, Outcome, Run, Thread
 from api.storage.base import RunQueue
 from api.storage.sqlite import rows
 from api.storage.sqlite.database import Database, first
@@ -34,23 +34,24 @@ class SqliteRunQueue(RunQueue):
 
     async def enqueue(self, run: Run, *, thread: Thread | None = None, limit: int | None = None) -> Sequence[Run]:
         run_columns = rows.run_parameters(run)
+        identity = rows.text({"assistant_id": run.assistant_id, **_named(run.kwargs, "graph_id")})
         thread_columns = None if thread is None else rows.thread_parameters(thread)
         marked = await self._database.write(
-            lambda connection: self._enqueue(connection, run_columns, thread_columns, limit), self._wake.set
+            lambda connection: self._enqueue(connection, run_columns, thread_columns, identity, limit), self._wake.set
         )
         return [rows.run(row) for row in marked]
 
     def _enqueue(
-        self, db: sqlite3.Connection, run: Parameters, thread: Parameters | None, limit: int | None
+        self, db: sqlite3.Connection, run: Parameters, thread: Parameters | None, identity: str, limit: int | None
     ) -> Sequence[sqlite3.Row]:
         if thread is not None:
             db.execute(self._queries["insert_thread"], thread)
         marked = self._make_way(db, run)
         if limit is not None and db.execute(self._queries["count_active_runs"]).fetchone()[0] >= limit:
             raise OverloadedError(f"{limit} runs wait or execute already.")
-        busy = db.execute(self._queries["set_thread_busy"], {"thread_id": run["thread_id"], "now": rows.now()})
-        if busy.rowcount == 0:
-            raise NotFoundError(f"No thread {run['thread_id']!r} here.", field="thread_id")
+        busy = {"thread_id": run["thread_id"], "now": rows.now(), "identity": identity}
+        if db.execute(self._queries["set_thread_busy"], busy).rowcount == 0:
+            raise NotFoundError("Thread or assistant not found.", field="thread_id")
         if db.execute(self._queries["insert_run"], run).rowcount == 0:
             raise ConflictError(f"There is a run {run['run_id']!r} already.", field="run_id")
         return marked
@@ -62,7 +63,10 @@ class SqliteRunQueue(RunQueue):
             return []
         if strategy == "reject":
             if first(db.execute(self._queries["active_run_of_thread"], {"thread_id": thread_id})):
-                raise ConflictError(f"Thread {thread_id!r} has a run under way.", field="thread_id")
+                raise ConflictError(
+                    "Thread is already running a task. Wait for it to finish or choose a different multitask strategy.",
+                    field="thread_id",
+                )
             return []
         marks = {"thread_id": thread_id, "action": strategy, "now": rows.now()}
         return db.execute(self._queries["mark_active_runs_of_thread"], marks).fetchall()
@@ -171,3 +175,7 @@ def _is_dead(worker_id: str) -> bool:
     except (PermissionError, OverflowError):
         return False
     return False
+
+
+def _named(values: Json, name: str) -> Json:
+    return {name: values[name]} if name in values else {}

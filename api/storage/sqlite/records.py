@@ -90,6 +90,11 @@ class SqliteRecords(Records):
         found = await self._database.read(lambda db: db.execute(self._queries["list_runs"], parameters).fetchall())
         return [rows.run(row) for row in found]
 
+    async def active_runs(self, thread_id: str | None = None) -> Sequence[Run]:
+        parameters = {"thread_id": thread_id}
+        found = await self._database.read(lambda db: db.execute(self._queries["active_runs"], parameters).fetchall())
+        return [rows.run(row) for row in found]
+
     async def delete_run(self, run_id: str) -> bool:
         parameters = {"run_id": run_id}
 

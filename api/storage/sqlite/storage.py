@@ -1,8 +1,9 @@
-"""The SQLite backend: the database and the three that use it, opened and closed together."""
+"""The SQLite backend: the database and the four that use it, opened and closed together."""
 
 from pathlib import Path
 
 from api.storage.sql import migrations, queries
+from api.storage.sqlite.assistants import SqliteAssistants
 from api.storage.sqlite.database import Database
 from api.storage.sqlite.log import SqliteEventLog
 from api.storage.sqlite.queue import SqliteRunQueue
@@ -10,7 +11,7 @@ from api.storage.sqlite.records import SqliteRecords
 
 
 class SqliteStorage:
-    """Records, queue and log in one SQLite file; several processes may have it open.
+    """Records, assistants, queue and log in one SQLite file; several processes may have it open.
 
     Args:
         path: the file; its folder must exist.
@@ -19,6 +20,7 @@ class SqliteStorage:
     """
 
     records: SqliteRecords
+    assistants: SqliteAssistants
     queue: SqliteRunQueue
     log: SqliteEventLog
 
@@ -30,6 +32,7 @@ class SqliteStorage:
         )
         self.queue = SqliteRunQueue(self.database, statements)
         self.records = SqliteRecords(self.database, statements, self.log.forget)
+        self.assistants = SqliteAssistants(self.database, statements)
 
     async def open(self) -> None:
         """Starts the threads, makes or migrates the schema, ends the leases of dead workers.

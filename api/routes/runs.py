@@ -1,0 +1,294 @@
+"""Runs of the LangGraph API, as langgraph_sdk calls it: on a thread, and stateless."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from api.deps import ThreadlineDep, documented, json_body, parsed
+from api.errors import InvalidRequestError, NotFoundError, invalid
+from api.protocols.langgraph import Frames, Result, RunCreate, run_record, stream_modes
+from api.responses import JsonResponse
+from api.run_requests import check_uuid
+from api.schemas import TERMINAL, CancelAction, Json, Run, RunStatus
+from api.sse import SSE, EventStream, PaddedJson, cursor
+
+router = APIRouter(tags=["runs"])
+
+RunBody = Annotated[RunCreate, Depends(json_body(RunCreate))]
+Flag = Annotated[bool, Query()]
+Action = Annotated[CancelAction, Query()]
+_BATCH: TypeAdapter[list[RunCreate]] = TypeAdapter(list[RunCreate])
+
+
+@router.post("/threads/{thread_id}/runs", openapi_extra=documented(RunCreate))
+async def create_run(thread_id: str, body: RunBody, threadline: ThreadlineDep, request: Request) -> Response:
+    """Creates a run that goes on by itself."""
+    return await _background(body, threadline, request, thread_id)
+
+
+@router.post("/runs", openapi_extra=documented(RunCreate))
+async def create_stateless_run(body: RunBody, threadline: ThreadlineDep, request: Request) -> Response:
+    """Creates a run on a thread of its own."""
+    return await _background(body, threadline, request, None)
+
+
+@router.post("/runs/batch")
+async def create_batch(threadline: ThreadlineDep, request: Request) -> Response:
+    """Creates stateless runs, all or none."""
+    try:
+        bodies = _BATCH.validate_python(await parsed(request))
+    except ValidationError as exc:
+        raise invalid(exc) from exc
+    requests = await threadline.run_requests.build_all(bodies)
+    return JsonResponse([run_record(await threadline.runs.create(each)) for each in requests])
+
+
+@router.post("/threads/{thread_id}/runs/stream", openapi_extra=documented(RunCreate))
+async def stream_run(thread_id: str, body: RunBody, threadline: ThreadlineDep, request: Request) -> Response:
+    """Creates a run and streams its events."""
+    return await _streamed(body, threadline, request, thread_id)
+
+
+@router.post("/runs/stream", openapi_extra=documented(RunCreate))
+async def stream_stateless_run(body: RunBody, threadline: ThreadlineDep, request: Request) -> Response:
+    """Creates a stateless run and streams its events."""
+    return await _streamed(body, threadline, request, None)
+
+
+@router.post("/threads/{thread_id}/runs/wait", openapi_extra=documented(RunCreate))
+async def wait_run(thread_id: str, body: RunBody, threadline: ThreadlineDep, request: Request) -> Response:
+    """Creates a run and answers with its result."""
+    return await _waited(body, threadline, request, thread_id)
+
+
+@router.post("/runs/wait", openapi_extra=documented(RunCreate))
+async def wait_stateless_run(body: RunBody, threadline: ThreadlineDep, request: Request) -> Response:
+    """Creates a stateless run and answers with its result."""
+    return await _waited(body, threadline, request, None)
+
+
+class RunsCancel(BaseModel):
+    """Which runs to cancel: those of a status, or some of a thread."""
+
+    status: Literal["pending", "running", "all"] | None = None
+    thread_id: str | None = None
+    run_ids: list[str] | None = None
+
+
+@router.post("/runs/cancel", status_code=204, openapi_extra=documented(RunsCancel))
+async def cancel_runs(
+    body: Annotated[RunsCancel, Depends(json_body(RunsCancel))], threadline: ThreadlineDep, action: str = "interrupt"
+) -> Response:
+    """Cancels many runs."""
+    if body.status is not None and (body.thread_id or body.run_ids):
+        raise InvalidRequestError(
+            "When providing a 'status', 'thread_id' and 'run_ids' must be omitted. The 'status' parameter cancels all "
+            "runs with the given status, regardless of thread or run ID.",
+            field="status",
+        )
+    if body.status is None:
+        check_uuid(body.thread_id or "", "Invalid thread ID: must be a UUID")
+        for run_id in body.run_ids or ():
+            check_uuid(run_id, "Invalid run ID: must be a UUID")
+    found = await threadline.runs.active(body.status or "all", thread_id=body.thread_id, run_ids=body.run_ids)
+    if not found:
+        raise NotFoundError("No runs found to cancel.")
+    for run in found:
+        await threadline.runs.cancel(run.run_id, "rollback" if action == "rollback" else "interrupt")
+    return Response(status_code=204)
+
+
+@router.get("/threads/{thread_id}/runs")
+async def list_runs(
+    thread_id: str,
+    threadline: ThreadlineDep,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 10,
+    offset: Annotated[int, Query(ge=0)] = 0,
+    status: RunStatus | None = None,
+    select: Annotated[list[str] | None, Query()] = None,
+) -> Response:
+    """A thread's runs, newest first."""
+    check_uuid(thread_id, "Invalid thread ID: must be a UUID")
+    await threadline.threads.get(thread_id)
+    runs = await threadline.storage.records.list_runs(thread_id, status=status, limit=limit, offset=offset)
+    return JsonResponse([_selected(run_record(run), select) for run in runs])
+
+
+@router.get("/threads/{thread_id}/runs/{run_id}")
+async def get_run(thread_id: str, run_id: str, threadline: ThreadlineDep) -> Response:
+    """A run's record."""
+    return JsonResponse(run_record(await _run(thread_id, run_id, threadline)))
+
+
+@router.delete("/threads/{thread_id}/runs/{run_id}", status_code=204)
+async def delete_run(thread_id: str, run_id: str, threadline: ThreadlineDep) -> Response:
+    """Deletes a finished run with its events."""
+    run = await _run(thread_id, run_id, threadline)
+    await threadline.storage.records.delete_run(run.run_id)
+    return Response(status_code=204)
+
+
+@router.get("/threads/{thread_id}/runs/{run_id}/join")
+async def join_run(
+    thread_id: str, run_id: str, threadline: ThreadlineDep, request: Request, *, cancel_on_disconnect: Flag = False
+) -> Response:
+    """Waits for a run's result."""
+    run = await _run(thread_id, run_id, threadline)
+    return _result(run, threadline, request, cancel=cancel_on_disconnect)
+
+
+@router.get("/threads/{thread_id}/runs/{run_id}/stream")
+async def join_stream(
+    thread_id: str,
+    run_id: str,
+    threadline: ThreadlineDep,
+    request: Request,
+    *,
+    stream_mode: str | None = None,
+    cancel_on_disconnect: Flag = False,
+    last_event_id: Annotated[str | None, Header()] = None,
+) -> Response:
+    """A run's events past `Last-Event-ID`, or all of them; goes on while the run does."""
+    run = await _run(thread_id, run_id, threadline)
+    return await _rejoined(run, threadline, request, stream_mode, last_event_id, cancel=cancel_on_disconnect)
+
+
+@router.get("/runs/{run_id}/stream")
+async def join_stateless_stream(
+    run_id: str,
+    threadline: ThreadlineDep,
+    request: Request,
+    *,
+    stream_mode: str | None = None,
+    cancel_on_disconnect: Flag = False,
+    last_event_id: Annotated[str | None, Header()] = None,
+) -> Response:
+    """Likewise for a stateless run, while it is kept."""
+    check_uuid(run_id, "Invalid run ID: must be a UUID")
+    run = await threadline.runs.get(run_id)
+    return await _rejoined(
+        run, threadline, request, stream_mode, last_event_id, cancel=cancel_on_disconnect, stateless=True
+    )
+
+
+@router.post("/threads/{thread_id}/runs/{run_id}/cancel")
+async def cancel_run(
+    thread_id: str,
+    run_id: str,
+    threadline: ThreadlineDep,
+    request: Request,
+    *,
+    wait: Flag = False,
+    action: str = "interrupt",
+) -> Response:
+    """Cancels a run; with `wait` answers when it has stopped."""
+    run = await _run(thread_id, run_id, threadline)
+    if run.status in TERMINAL:
+        raise NotFoundError(f"Run {run_id} is not pending or running.", field="run_id")
+    following = asyncio.ensure_future(_body_of(run, threadline)) if wait else None
+    await threadline.runs.cancel(run.run_id, "rollback" if action == "rollback" else "interrupt")
+    if following is None:
+        return Response(status_code=202)
+    return PaddedJson(following, headers=_locations(run, request, "join"))
+
+
+async def _run(thread_id: str, run_id: str, threadline: ThreadlineDep) -> Run:
+    check_uuid(thread_id, "Invalid thread ID: must be a UUID")
+    check_uuid(run_id, "Invalid run ID: must be a UUID")
+    return await threadline.runs.get(run_id, thread_id)
+
+
+async def _create(body: RunCreate, threadline: ThreadlineDep, thread_id: str | None) -> Run:
+    return await threadline.runs.create(await threadline.run_requests.build(body, thread_id))
+
+
+async def _background(body: RunCreate, threadline: ThreadlineDep, request: Request, thread_id: str | None) -> Response:
+    run = await _create(body, threadline, thread_id)
+    location = _locations(run, request, "stream", stateless=thread_id is None)["content-location"]
+    return JsonResponse(run_record(run), headers={"content-location": location})
+
+
+async def _streamed(body: RunCreate, threadline: ThreadlineDep, request: Request, thread_id: str | None) -> Response:
+    run = await _create(body, threadline, thread_id)
+    return _stream(
+        run,
+        threadline,
+        Frames(ids=body.stream_resumable),
+        cancel=body.on_disconnect == "cancel",
+        headers=_locations(run, request, "stream", stateless=thread_id is None),
+    )
+
+
+async def _rejoined(
+    run: Run,
+    threadline: ThreadlineDep,
+    request: Request,
+    stream_mode: str | None,
+    last_event_id: str | None,
+    *,
+    cancel: bool,
+    stateless: bool = False,
+) -> Response:
+    after = cursor(last_event_id)
+    await threadline.runs.check_cursor(run.run_id, after)
+    return _stream(
+        run,
+        threadline,
+        Frames(ids=bool(run.kwargs.get("resumable")), modes=stream_modes(stream_mode)),
+        cancel=cancel,
+        headers=_locations(run, request, "stream", stateless=stateless),
+        after=after,
+    )
+
+
+def _stream(
+    run: Run, threadline: ThreadlineDep, frames: Frames, *, cancel: bool, headers: dict[str, str], after: int = 0
+) -> Response:
+    return EventStream(
+        threadline.runs.follow(run.run_id, after),
+        frames,
+        media_type=SSE,
+        open_streams=threadline.metrics.streams,
+        on_disconnect=_canceller(run, threadline) if cancel else None,
+        headers=headers,
+    )
+
+
+async def _waited(body: RunCreate, threadline: ThreadlineDep, request: Request, thread_id: str | None) -> Response:
+    run = await _create(body, threadline, thread_id)
+    return _result(run, threadline, request, cancel=body.on_disconnect == "cancel")
+
+
+def _result(run: Run, threadline: ThreadlineDep, request: Request, *, cancel: bool) -> Response:
+    return PaddedJson(
+        asyncio.ensure_future(_body_of(run, threadline)),
+        on_disconnect=_canceller(run, threadline) if cancel else None,
+        headers=_locations(run, request, "join"),
+    )
+
+
+async def _body_of(run: Run, threadline: ThreadlineDep) -> bytes:
+    result = Result(await threadline.runs.collect(run.run_id, Result.KINDS))
+    return result.body(
+        await threadline.runs.result_of_thread(run.thread_id) if not run.kwargs.get("temporary") else b"{}"
+    )
+
+
+def _canceller(run: Run, threadline: ThreadlineDep) -> Callable[[], Awaitable[None]]:
+    async def cancel() -> None:
+        await threadline.runs.cancel_if_active(run.run_id)
+
+    return cancel
+
+
+def _locations(run: Run, request: Request, leaf: str, *, stateless: bool = False) -> dict[str, str]:
+    root = request.scope.get("root_path", "")
+    base = f"{root}/runs/{run.run_id}" if stateless else f"{root}/threads/{run.thread_id}/runs/{run.run_id}"
+    return {"location": f"{base}/{leaf}", "content-location": base}
+
+
+def _selected(record: Json, select: list[str] | None) -> Json:
+    return record if not select else {name: value for name, value in record.items() if name in select}

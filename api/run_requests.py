@@ -1,0 +1,114 @@
+"""Run requests: what a client of the LangGraph API asks for, merged with its assistant's and its thread's settings."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from langchain_core.utils.uuid import uuid7
+
+from api.assistants import Assistants
+from api.configs import merged, mirrored
+from api.errors import BadRequestError, InvalidRequestError, UnsupportedError
+from api.protocols.langgraph import RunCreate
+from api.runs import RunRequest
+from api.schemas import Assistant, Json, Thread
+from api.storage.base import Storage
+
+
+class RunRequests:
+    """Builds run requests.
+
+    Args:
+        storage: the threads.
+        assistants: whose settings go below the request's.
+    """
+
+    def __init__(self, storage: Storage, assistants: Assistants) -> None:
+        self._storage = storage
+        self._assistants = assistants
+
+    async def build(self, body: RunCreate, thread_id: str | None = None) -> RunRequest:
+        """A run request.
+
+        Args:
+            body: as the client sent it.
+            thread_id: the thread to run on; None for a stateless run, whose thread goes with it.
+
+        Raises:
+            InvalidRequestError: an id is not a UUID, or the assistant is not known by that name.
+            BadRequestError: context and configurable are both given; or a stateless run is to resume.
+            NotFoundError: there is no such assistant.
+            UnsupportedError: an option needs a service that is not there.
+        """
+        if body.feedback_keys:
+            raise UnsupportedError("feedback_keys needs LangSmith, which is not used here.", field="feedback_keys")
+        if body.webhook:
+            raise UnsupportedError("Webhooks are not supported yet.", field="webhook")
+        if thread_id is None and body.command is not None and body.command.resume is not None:
+            raise BadRequestError("You must provide a thread_id when resuming.", field="thread_id")
+        for name, value in (("thread", thread_id), ("checkpoint", body.checkpoint_id)):
+            if value is not None:
+                check_uuid(value, f"Invalid {name} ID")
+        config, context = mirrored(body.config.given() if body.config else {}, body.context)
+        assistant = await self._assistants.resolve(body.assistant_id)
+        thread = await self._storage.records.get_thread(thread_id) if thread_id else None
+        metadata = {
+            **assistant.metadata,
+            **(thread.metadata if thread else {}),
+            **config.get("metadata", {}),
+            **(body.metadata or {}),
+            "graph_id": assistant.graph_id,
+            "assistant_id": assistant.assistant_id,
+        }
+        kwargs = {
+            **body.options(),
+            "config": {**_merged_config(assistant, thread, config, body), "metadata": metadata},
+            "context": {**assistant.context, **(context or {})},
+            "temporary": thread_id is None and body.on_completion == "delete",
+        }
+        return RunRequest(
+            assistant_id=assistant.assistant_id,
+            graph_id=assistant.graph_id,
+            source="langgraph",
+            kwargs=kwargs,
+            thread_id=thread_id,
+            new_thread=_new_thread(body, thread_id, assistant, config),
+            metadata=metadata,
+            multitask_strategy=body.multitask_strategy,
+            due_at=datetime.now(UTC) + timedelta(seconds=body.after_seconds) if body.after_seconds else None,
+        )
+
+    async def build_all(self, bodies: Sequence[RunCreate]) -> list[RunRequest]:
+        """Run requests for a batch of stateless runs: all of them, or the first one's error."""
+        return [await self.build(body) for body in bodies]
+
+
+def _merged_config(assistant: Assistant, thread: Thread | None, config: Json, body: RunCreate) -> Json:
+    checkpoint: Json = {"checkpoint_id": body.checkpoint_id} if body.checkpoint_id else {}
+    checkpoint |= {name: value for name, value in (body.checkpoint or {}).items() if name != "thread_id"}
+    of_thread = {"configurable": thread.config["configurable"]} if thread and "configurable" in thread.config else {}
+    return merged(assistant.config, of_thread, config, {"configurable": checkpoint} if checkpoint else {})
+
+
+def _new_thread(body: RunCreate, thread_id: str | None, assistant: Assistant, config: Json) -> Thread | None:
+    """The thread to make if it is not there; None if it must be."""
+    if thread_id is not None and body.if_not_exists != "create":
+        return None
+    now = datetime.now(UTC)
+    identity = {"graph_id": assistant.graph_id, "assistant_id": assistant.assistant_id}
+    metadata = {**identity, **config.get("metadata", {}), **(body.metadata or {})}
+    settings: dict[str, Any] = merged(assistant.config, config)
+    return Thread(thread_id or str(uuid7()), now, now, metadata=metadata, config=settings, status="busy")
+
+
+def check_uuid(value: str, complaint: str) -> str:
+    """The id, in its usual form.
+
+    Raises:
+        InvalidRequestError: it is not a UUID.
+    """
+    try:
+        return str(UUID(value))
+    except ValueError:
+        raise InvalidRequestError(complaint) from None
