@@ -10,7 +10,6 @@ from typing import Any, Self
 
 import aiosqlite
 from fastapi import FastAPI
-from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.store.sqlite.aio import AsyncSqliteStore
 
 from api.agents import Agents
@@ -23,9 +22,11 @@ from api.responses import JsonResponse, add_error_handlers
 from api.routes import agents, assistants, meta, runs, threads
 from api.run_requests import RunRequests
 from api.runs import Runs
+from api.schemas import Run
 from api.settings import Settings
 from api.storage.base import Storage
 from api.storage.sqlite import SqliteStorage
+from api.storage.sqlite.checkpoints import SqliteCheckpoints
 from api.threads import Threads
 from api.worker import Worker
 
@@ -94,7 +95,13 @@ class Threadline:
         await store.setup()
         self.registry = Registry(entries, checkpointer=checkpointer, store=store)
         executor = Executor(
-            self.registry, self.storage.queue, self.storage.log, settings, self.metrics, self._callbacks
+            self.registry,
+            self.storage.queue,
+            self.storage.log,
+            settings,
+            self.metrics,
+            callbacks=self._callbacks,
+            on_end=self._on_end,
         )
         worker = Worker(self.storage.queue, executor, settings)
         self.agents = Agents(self.registry)
@@ -103,16 +110,21 @@ class Threadline:
         self.assistants = Assistants(self.storage, self.registry, self.runs, self.threads)
         await self.assistants.register()
         self.run_requests = RunRequests(self.storage, self.assistants)
+        await self.runs.open()
+        stack.push_async_callback(self.runs.close)
         worker.start()
         stack.push_async_callback(worker.stop)
 
-    async def _checkpointer(self, stack: contextlib.AsyncExitStack) -> AsyncSqliteSaver:
+    async def _on_end(self, run: Run) -> None:
+        await self.runs.ended(run)
+
+    async def _checkpointer(self, stack: contextlib.AsyncExitStack) -> SqliteCheckpoints:
         connection = await stack.enter_async_context(
             aiosqlite.connect(self.settings.storage_dir / "checkpoints.sqlite")
         )
         # As the saver's own WAL allows: a killed process loses nothing, and no commit waits for the disk.
         await connection.execute("PRAGMA synchronous=NORMAL")
-        checkpointer = AsyncSqliteSaver(connection)
+        checkpointer = SqliteCheckpoints(connection)
         await checkpointer.setup()
         return checkpointer
 

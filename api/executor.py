@@ -6,7 +6,7 @@ claimed run ──> graph.astream / astream_events ──fold──> EventLog.ap
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Protocol, cast, get_type_hints
@@ -74,6 +74,7 @@ class Executor:
         settings: limits.
         metrics: counts what happens.
         callbacks: makes further handlers for each run.
+        on_end: told of each run that has ended, after its terminal event.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class Executor:
         settings: Settings,
         metrics: Metrics,
         callbacks: CallbackFactory | None = None,
+        on_end: Callable[[Run], Awaitable[None]] | None = None,
     ) -> None:
         self._registry = registry
         self._queue = queue
@@ -91,6 +93,7 @@ class Executor:
         self._settings = settings
         self._metrics = metrics
         self._callbacks = callbacks
+        self._on_end = on_end
 
     async def execute(self, run: Run) -> None:
         """Runs one attempt to its end: exactly one terminal event, whatever fails.
@@ -235,10 +238,14 @@ class Executor:
         if len(closing) > 1:
             await self._log.append(run.run_id, run.attempt, closing[:-1])
         logged = await self._log.flush(run.run_id)
+        if run.cancel == "rollback" and self._registry.checkpointer is not None:
+            await self._registry.checkpointer.adelete_for_runs([run.run_id])
         outcome = await self._outcome(attempt, status, error)
         await self._queue.finish(run.run_id, run.attempt, outcome, events=logged + 1)
         await self._log.append(run.run_id, run.attempt, closing[-1:])
         await self._log.flush(run.run_id)
+        if self._on_end is not None:
+            await self._on_end(run)
 
     async def _outcome(self, attempt: _Attempt, status: EndStatus, error: RunError | None) -> Outcome:
         fold = attempt.fold
@@ -327,6 +334,8 @@ _OPTIONS = ("durability", "interrupt_before", "interrupt_after")
 def _options(run: Run, graph: AnyPregel) -> Json:
     """Arguments of `astream` that a request may give."""
     options = {name: run.kwargs[name] for name in _OPTIONS if run.kwargs.get(name) is not None}
+    if not graph.checkpointer:
+        options.pop("durability", None)
     context = run.kwargs.get("context")
     if context is not None:
         schema = graph.context_schema

@@ -157,7 +157,7 @@ def load(path: Path) -> dict[str, GraphEntry]:
     Raises:
         ConfigError: the file, or a graph that it names, cannot be used; the message names file and attribute.
     """
-    document = _read(path)
+    document = read_config(path)
     root = path.resolve().parent
     _set_env(document.get("env"), root)
     for dependency in [".", *document.get("dependencies", [])]:
@@ -166,7 +166,12 @@ def load(path: Path) -> dict[str, GraphEntry]:
     return {graph_id: _load_entry(graph_id, spec, root) for graph_id, spec in document["graphs"].items()}
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_config(path: Path) -> dict[str, Any]:
+    """langgraph.json as it stands.
+
+    Raises:
+        ConfigError: the file cannot be read, or names no graphs.
+    """
     try:
         document = loads(path.read_bytes())
     except FileNotFoundError:
@@ -201,26 +206,40 @@ def _load_entry(graph_id: str, spec: Any, root: Path) -> GraphEntry:
     description = None
     if isinstance(spec, dict):
         spec, description = spec.get("path"), spec.get("description")
-    if not isinstance(spec, str) or ":" not in spec:
-        raise ConfigError(f'Graph {graph_id!r}: expected "module:attribute" or "./file.py:attribute", got {spec!r}.')
-    source, _, attribute = spec.rpartition(":")
-    module = _import(graph_id, source, root)
-    try:
-        target = getattr(module, attribute)
-    except AttributeError:
-        raise ConfigError(f"Graph {graph_id!r}: {source} has no attribute {attribute!r}.") from None
+    target = load_attribute(f"Graph {graph_id!r}", spec, root)
     if not callable(target) or isinstance(target, Runnable | StateGraph):
         target = _runnable(target, f"Graph {graph_id!r}: {spec}")
     return GraphEntry(graph_id, target, description)
 
 
-def _import(graph_id: str, source: str, root: Path) -> ModuleType:
+def load_attribute(what: str, spec: Any, root: Path) -> Any:
+    """What a "module:attribute" or "./file.py:attribute" names.
+
+    Args:
+        what: names the entry in messages.
+        spec: as it stands in the file.
+        root: the folder that paths start from.
+
+    Raises:
+        ConfigError: it cannot be imported, or has no such attribute.
+    """
+    if not isinstance(spec, str) or ":" not in spec:
+        raise ConfigError(f'{what}: expected "module:attribute" or "./file.py:attribute", got {spec!r}.')
+    source, _, attribute = spec.rpartition(":")
+    module = _import(what, source, root)
+    try:
+        return getattr(module, attribute)
+    except AttributeError:
+        raise ConfigError(f"{what}: {source} has no attribute {attribute!r}.") from None
+
+
+def _import(what: str, source: str, root: Path) -> ModuleType:
     try:
         if source.endswith(".py") or "/" in source:
             return _import_file(root / source, root)
         return importlib.import_module(source)
     except Exception as exc:  # the boundary to the user's code: whatever it raises stops the start with one message
-        raise ConfigError(f"Graph {graph_id!r}: importing {source} failed: {type(exc).__name__}: {exc}") from exc
+        raise ConfigError(f"{what}: importing {source} failed: {type(exc).__name__}: {exc}") from exc
 
 
 def _import_file(path: Path, root: Path) -> ModuleType:

@@ -1,12 +1,15 @@
 """Runs: create, follow, join and cancel them. Every stream and every answer is a reader of the run's log."""
 
+import asyncio
+import logging
+from collections import Counter
 from collections.abc import AsyncGenerator, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from langchain_core.utils.uuid import uuid7
 
-from api.errors import FencedError, NotFoundError
+from api.errors import FencedError, NotFoundError, ThreadlineError
 from api.events import END, Event, end
 from api.executor import Executor
 from api.schemas import TERMINAL, CancelAction, EndStatus, Json, MultitaskStrategy, Run, Source, Thread
@@ -15,8 +18,16 @@ from api.settings import Settings
 from api.storage.base import Storage
 from api.worker import Worker
 
+logger = logging.getLogger(__name__)
+
 PAGE = 1000
 """Events read at one time."""
+
+_RESUMABLE_SECONDS = 120.0
+"""How long a stateless run can be rejoined after its end."""
+
+_UNREAD_SECONDS = 1.0
+"""How long one that nobody reads yet waits for the reader who made it."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -53,6 +64,21 @@ class Runs:
         self._worker = worker
         self._executor = executor
         self._settings = settings
+        self._readers: Counter[str] = Counter()
+        self._doomed: dict[str, Run] = {}
+        """Runs that have ended and are to be deleted, by id."""
+        self._deletions: set[asyncio.Task[None]] = set()
+
+    async def open(self) -> None:
+        """Deletes what stateless runs of an earlier process left."""
+        for thread_id in await self._storage.records.temporary_threads():
+            await self._delete_thread(thread_id)
+
+    async def close(self) -> None:
+        """Ends what waits to delete something."""
+        for task in self._deletions:
+            task.cancel()
+        await asyncio.gather(*self._deletions, return_exceptions=True)
 
     async def create(self, request: RunRequest) -> Run:
         """Creates a pending run, and its thread if none is named; it starts at once.
@@ -109,6 +135,18 @@ class Runs:
             NotFoundError: there is no such run.
             GapError: events past the cursor are no longer kept.
         """
+        self._readers[run_id] += 1
+        try:
+            async for events in self._events(run_id, after):
+                yield events
+        finally:
+            self._readers[run_id] -= 1
+            if not self._readers[run_id]:
+                del self._readers[run_id]
+                if run_id in self._doomed:
+                    self._delete_soon(run_id, self._keep_seconds(self._doomed[run_id]))
+
+    async def _events(self, run_id: str, after: int) -> AsyncGenerator[Sequence[Event]]:
         log, silence = self._storage.log, self._settings.heartbeat_interval
         ended = (await self.get(run_id)).status in TERMINAL
         while True:
@@ -203,6 +241,46 @@ class Runs:
         """
         found = await self._storage.records.active_runs(thread_id)
         return [run for run in found if status in ("all", run.status) and (run_ids is None or run.run_id in run_ids)]
+
+    async def ended(self, run: Run) -> None:
+        """Called when a run has ended: one that was rolled back goes, and a stateless one with its thread.
+
+        Whoever still reads it gets all of it first; a stateless run that is resumable stays a while.
+        """
+        if run.cancel != "rollback" and not run.kwargs.get("temporary"):
+            return
+        self._doomed[run.run_id] = run
+        if not self._readers[run.run_id]:
+            self._delete_soon(run.run_id, self._keep_seconds(run) or _UNREAD_SECONDS)
+
+    def _keep_seconds(self, run: Run) -> float:
+        return _RESUMABLE_SECONDS if run.kwargs.get("resumable") else 0
+
+    def _delete_soon(self, run_id: str, seconds: float) -> None:
+        task = asyncio.create_task(self._delete_later(run_id, seconds))
+        self._deletions.add(task)
+        task.add_done_callback(self._deletions.discard)
+
+    async def _delete_later(self, run_id: str, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        if not self._readers[run_id]:
+            await self._delete(run_id)
+
+    async def _delete(self, run_id: str) -> None:
+        run = self._doomed.pop(run_id, None)
+        if run is None:
+            return
+        try:
+            if run.kwargs.get("temporary"):
+                await self._delete_thread(run.thread_id)
+            else:
+                await self._storage.records.delete_run(run_id)
+        except ThreadlineError as exc:
+            logger.warning("run %s was not deleted: %s", run_id, exc.message)
+
+    async def _delete_thread(self, thread_id: str) -> None:
+        # No checkpoints: a stateless run has none.
+        await self._storage.records.delete_thread(thread_id)
 
     async def _stop(self, run: Run, action: CancelAction) -> None:
         if self._worker.cancel(run.run_id, action) or run.status != "pending":

@@ -51,6 +51,9 @@ class Records(Protocol):
     async def active_runs(self, thread_id: str | None = None) -> Sequence[Run]:
         """Runs that are pending or running, of one thread or of all, oldest first."""
 
+    async def temporary_threads(self) -> Sequence[str]:
+        """Ids of threads whose run has ended and was stateless (`temporary` in its kwargs)."""
+
     async def delete_run(self, run_id: str) -> bool:
         """Deletes a finished run and its events; False if there is none.
 

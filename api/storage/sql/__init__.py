@@ -1,4 +1,4 @@
-"""The SQL files: statements by name, and the schema as numbered migrations."""
+"""The SQL files: statements by name, the schema as numbered migrations, and what the store's tables lack."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -19,6 +19,11 @@ def migrations() -> Sequence[Sequence[str]]:
     """The statements of schema.sql, a sequence for each migration: the first is number 1."""
     _, *parts = _MIGRATION.split(_read("schema.sql"))
     return [_statements(text) for text in parts[1::2]]
+
+
+def store_script() -> str:
+    """The script of store.sql; running it again changes nothing."""
+    return _read("store.sql")
 
 
 def _read(name: str) -> str:

@@ -56,6 +56,10 @@ SELECT * FROM runs
 WHERE status IN ('pending', 'running') AND (:thread_id IS NULL OR thread_id = :thread_id)
 ORDER BY seq;
 
+-- name: temporary_threads
+SELECT DISTINCT thread_id FROM runs
+WHERE status NOT IN ('pending', 'running') AND json_extract(kwargs, '$.temporary');
+
 -- name: count_active_runs
 SELECT (SELECT count(*) FROM runs WHERE status = 'pending') + (SELECT count(*) FROM runs WHERE status = 'running');
 

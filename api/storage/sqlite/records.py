@@ -95,6 +95,10 @@ class SqliteRecords(Records):
         found = await self._database.read(lambda db: db.execute(self._queries["active_runs"], parameters).fetchall())
         return [rows.run(row) for row in found]
 
+    async def temporary_threads(self) -> Sequence[str]:
+        found = await self._database.read(lambda db: db.execute(self._queries["temporary_threads"]).fetchall())
+        return [row["thread_id"] for row in found]
+
     async def delete_run(self, run_id: str) -> bool:
         parameters = {"run_id": run_id}
 

@@ -1,0 +1,47 @@
+"""Opens LangGraph's own store on a SQLite file: nothing wraps it, the database itself supplies what it lacks."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiosqlite
+from langgraph.store.base import TTLConfig
+from langgraph.store.sqlite.aio import AsyncSqliteStore
+from langgraph.store.sqlite.base import SqliteIndexConfig
+
+from api.errors import ConfigError
+from api.storage.sql import store_script
+
+
+@contextlib.asynccontextmanager
+async def open_store(
+    path: Path, *, ttl: TTLConfig, index: SqliteIndexConfig | None = None
+) -> AsyncIterator[AsyncSqliteStore]:
+    """The store, set up, and swept of expired items at once and then at the interval that `ttl` gives.
+
+    Args:
+        path: the file; its folder must exist.
+        ttl: how long items live.
+        index: for semantic search; without it items are not embedded.
+
+    Raises:
+        ConfigError: there is an index, but this Python's sqlite3 cannot load the extension that compares vectors.
+    """
+    async with aiosqlite.connect(path, isolation_level=None) as connection:
+        await connection.execute("PRAGMA journal_mode=WAL")
+        # With WAL a killed process loses nothing, and no commit waits for the disk.
+        await connection.execute("PRAGMA synchronous=NORMAL")
+        # The schema of the vectors counts on it: those of an item go with the item.
+        await connection.execute("PRAGMA foreign_keys=ON")
+        store = AsyncSqliteStore(connection, index=index, ttl=ttl)
+        try:
+            await store.setup()
+        except AttributeError as exc:
+            raise ConfigError("store.index: the sqlite3 of this Python cannot load extensions.") from exc
+        await connection.executescript(store_script())
+        await store.sweep_ttl()
+        await store.start_ttl_sweeper()
+        try:
+            yield store
+        finally:
+            await store.stop_ttl_sweeper()
