@@ -1,7 +1,8 @@
 # Every target makes its own .venv: python3 (3.11 or newer) and make are all a fresh machine needs.
 PYTHON ?= python3
+PORT ?= 2024
 BIN := .venv/bin
-SYNC := UV_PYTHON_DOWNLOADS=never $(BIN)/uv sync --quiet --frozen --inexact --python $(BIN)/python
+SYNC := UV_PYTHON_DOWNLOADS=never UV_COMPILE_BYTECODE=1 $(BIN)/uv sync --quiet --frozen --inexact --python $(BIN)/python
 
 .PHONY: install run test lint typecheck bench
 .DEFAULT_GOAL := run
@@ -23,7 +24,7 @@ install: .venv/.installed
 	touch $@
 
 run: .venv/.installed
-	$(BIN)/threadline serve
+	$(BIN)/threadline serve --port $(PORT)
 
 test: lint typecheck
 	$(BIN)/python -m pytest

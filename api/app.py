@@ -10,16 +10,17 @@ from typing import Any, Self
 
 import aiosqlite
 from fastapi import FastAPI
-from langgraph.store.sqlite.aio import AsyncSqliteStore
+from starlette.middleware.cors import CORSMiddleware
 
 from api.agents import Agents
 from api.assistants import Assistants
 from api.body_limit import BodyLimit
+from api.boundary import Boundary
 from api.executor import CallbackFactory, Executor
 from api.metrics import Metrics
 from api.registry import Registry, load
 from api.responses import JsonResponse, add_error_handlers
-from api.routes import agents, assistants, meta, runs, threads
+from api.routes import agents, assistants, meta, runs, store, threads
 from api.run_requests import RunRequests
 from api.runs import Runs
 from api.schemas import Run
@@ -27,6 +28,9 @@ from api.settings import Settings
 from api.storage.base import Storage
 from api.storage.sqlite import SqliteStorage
 from api.storage.sqlite.checkpoints import SqliteCheckpoints
+from api.storage.sqlite.store import open_store
+from api.store_config import load_store_config
+from api.store_items import StoreItems
 from api.threads import Threads
 from api.worker import Worker
 
@@ -48,6 +52,7 @@ class Threadline:
     assistants: Assistants
     runs: Runs
     run_requests: RunRequests
+    store_items: StoreItems
     threads: Threads
 
     def __init__(
@@ -81,6 +86,7 @@ class Threadline:
     async def _open(self, stack: contextlib.AsyncExitStack) -> None:
         settings = self.settings
         entries = load(settings.config)
+        store_config = load_store_config(settings.config)
         settings.storage_dir.mkdir(parents=True, exist_ok=True)
         if self._given_storage is None:
             self.storage = SqliteStorage(settings.storage_dir / "threadline.sqlite")
@@ -90,9 +96,9 @@ class Threadline:
         stack.push_async_callback(self.storage.close)
         checkpointer = await self._checkpointer(stack)
         store = await stack.enter_async_context(
-            AsyncSqliteStore.from_conn_string(str(settings.storage_dir / "store.sqlite"))
+            open_store(settings.storage_dir / "store.sqlite", ttl=store_config.ttl, index=store_config.index)
         )
-        await store.setup()
+        self.store_items = StoreItems(store, store_config)
         self.registry = Registry(entries, checkpointer=checkpointer, store=store)
         executor = Executor(
             self.registry,
@@ -155,7 +161,16 @@ def create_app(
     app = FastAPI(title="Threadline", lifespan=lifespan, default_response_class=JsonResponse)
     app.state.threadline = threadline
     app.add_middleware(BodyLimit, max_bytes=threadline.settings.max_body_bytes)
+    app.add_middleware(Boundary)
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=threadline.settings.cors_origins,
+        allow_methods=["*"],
+        allow_headers=["*"],
+        expose_headers=["content-location", "location", "x-pagination-total", "x-pagination-next"],
+        allow_private_network=True,
+    )
     add_error_handlers(app)
-    for routes in (meta, agents, assistants, runs, threads):
+    for routes in (meta, agents, assistants, runs, store, threads):
         app.include_router(routes.router)
     return app

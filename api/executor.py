@@ -286,20 +286,17 @@ class Executor:
 
     def _config(self, run: Run, tracker: RunTracker) -> RunnableConfig:
         given = run.kwargs.get("config") or {}
-        identity = {"thread_id": run.thread_id, "run_id": run.run_id, "graph_id": run.kwargs["graph_id"]}
-        handlers = [tracker, *(self._callbacks(run) if self._callbacks else ())]
+        identity = {"thread_id": run.thread_id, "run_id": run.run_id}
+        if run.kwargs["source"] == "langgraph":
+            # Every checkpoint keeps a copy of this: the native API, which does not promise it, saves the space.
+            identity |= {"graph_id": run.kwargs["graph_id"], "assistant_id": run.assistant_id}
+        attempt = {"run_attempt": run.attempt} if run.kwargs["source"] == "langgraph" else {}
         config: dict[str, Any] = {
             **given,
-            "configurable": {**given.get("configurable", {}), **identity, "assistant_id": run.assistant_id},
-            "metadata": {
-                **run.metadata,
-                **given.get("metadata", {}),
-                **identity,
-                "assistant_id": run.assistant_id,
-                "run_attempt": run.attempt,
-            },
+            "configurable": {**given.get("configurable", {}), **identity},
+            "metadata": {**run.metadata, **given.get("metadata", {}), **identity, **attempt},
             "run_id": run.run_id,
-            "callbacks": handlers,
+            "callbacks": [tracker, *(self._callbacks(run) if self._callbacks else ())],
         }
         return cast("RunnableConfig", config)
 

@@ -30,11 +30,10 @@ def error_response(error: ThreadlineError) -> Response:
 
 
 def add_error_handlers(app: FastAPI) -> None:
-    """Maps every error that can leave a route to a JSON body; what is not meant for callers is logged, not shown."""
+    """Maps every error that is meant for callers to a JSON body; `Boundary` sees to the others."""
     app.add_exception_handler(ThreadlineError, _threadline_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(Exception, _unexpected_error)
 
 
 async def _threadline_error(request: Request, exc: Exception) -> Response:
@@ -58,8 +57,3 @@ async def _http_error(_: Request, exc: Exception) -> Response:
     response = error_response(error)
     response.headers.update(exc.headers or {})
     return response
-
-
-async def _unexpected_error(request: Request, exc: Exception) -> Response:
-    logger.error("%s %s failed", request.method, request.url.path, exc_info=exc)
-    return error_response(ThreadlineError("The server failed to answer this request."))

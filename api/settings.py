@@ -15,6 +15,8 @@ class Settings(BaseSettings):
     """The langgraph.json that says what is served."""
     data_dir: Path = Path(".threadline")
     """Where SQLite keeps threads, runs, events and checkpoints; relative to the folder of `config`."""
+    cors_origins: list[str] = ["*"]
+    """Origins whose pages may call the server; LangGraph Studio is one."""
     max_body_bytes: int = Field(default=1 << 20, ge=1)
     max_concurrent_runs: int = Field(default=128, ge=1)
     """Runs that execute at one time; further ones wait in the queue."""

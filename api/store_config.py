@@ -1,17 +1,18 @@
 """The `store` section of langgraph.json: how long items live, and what embeds them for semantic search.
 
-langgraph.json ──load_store_config──> StoreConfig ──index, ttl──> LangGraph's store
+langgraph.json ──load_store_config──> StoreConfig ──> LangGraph's own store
 """
 
 import importlib.util
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.embeddings import Embeddings
 from langgraph.store.base import TTLConfig, ensure_embeddings
 from langgraph.store.sqlite.base import SqliteIndexConfig
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from api.errors import ConfigError, invalid
 from api.registry import load_attribute, read_config
@@ -19,57 +20,36 @@ from api.registry import load_attribute, read_config
 Embed = Callable[[Sequence[str]], Coroutine[Any, Any, list[list[float]]]]
 
 
-class Ttl(BaseModel):
-    """How long items live. Times are minutes, as LangGraph's are."""
-
+class _Ttl(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     refresh_on_read: bool = True
     default_ttl: float | None = Field(default=None, gt=0)
-    """Of items put without a ttl; None: they stay."""
     sweep_interval_minutes: float | None = Field(default=None, gt=0)
-    """Between deletions of what has expired; None: the finest that a ttl can mean."""
-
-    def config(self) -> TTLConfig:
-        """In the form of LangGraph's stores."""
-        config: Any = self.model_dump() | {"sweep_interval_minutes": self.sweep_interval_minutes or 1}
-        return config  # type: ignore[no-any-return]  # the class wants whole minutes, the store takes any
 
 
-class Index(BaseModel):
-    """Semantic search."""
-
+class _Index(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     embed: str
-    """`module:attribute`, `./file.py:attribute` or `provider:model`."""
     dims: int | None = Field(default=None, gt=0)
-    """The length of every vector; None: not checked."""
     fields: list[str] | None = None
-    """Paths of what is embedded; None: the whole value."""
-    _embed: Embed = PrivateAttr()
-
-    def load(self, root: Path) -> None:
-        """Finds what `embed` names.
-
-        Raises:
-            ConfigError: it cannot be found or used.
-        """
-        self._embed = _checked(_embeddings(self.embed, root), self.dims)
-
-    def config(self) -> SqliteIndexConfig:
-        """In the form of LangGraph's SQLite store, which calls the fields otherwise than its documentation does."""
-        config: Any = {"dims": self.dims, "embed": self._embed, "fields": self.fields, "text_fields": self.fields}
-        return config  # type: ignore[no-any-return]
 
 
-class StoreConfig(BaseModel):
-    """The section. A store of one's own (`path`) is not supported."""
-
+class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    index: Index | None = None
-    ttl: Ttl = Field(default_factory=Ttl)
+    index: _Index | None = None
+    ttl: _Ttl | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoreConfig:
+    """The section in the form that LangGraph's stores take."""
+
+    ttl: TTLConfig
+    """Minutes, all three set: what is not configured has its default."""
+    index: SqliteIndexConfig | None = None
 
 
 def load_store_config(path: Path) -> StoreConfig:
@@ -81,20 +61,32 @@ def load_store_config(path: Path) -> StoreConfig:
     Raises:
         ConfigError: the section does not fit, or what it names cannot be used.
     """
-    section = read_config(path).get("store") or {}
-    if isinstance(section, dict) and "path" in section:
+    document = read_config(path).get("store") or {}
+    if isinstance(document, dict) and document.get("path") is not None:
         raise ConfigError("store.path: only the built-in store is supported.")
     try:
-        config = StoreConfig.model_validate(_without_nulls(section))
+        section = _Section.model_validate(document)
     except ValidationError as exc:
         raise ConfigError(invalid(exc, "store").message) from exc
-    if config.index is not None:
-        config.index.load(path.resolve().parent)
-    return config
+    index = None if section.index is None else _index_config(section.index, path.resolve().parent)
+    return StoreConfig(_ttl_config(section.ttl or _Ttl()), index)
 
 
-def _without_nulls(section: Any) -> Any:
-    return {name: value for name, value in section.items() if value is not None} if isinstance(section, dict) else section
+def _ttl_config(ttl: _Ttl) -> TTLConfig:
+    # One minute, since times to live are minutes. The class wants whole ones, the store takes any.
+    interval = cast("int", ttl.sweep_interval_minutes or 1)
+    return {
+        "refresh_on_read": ttl.refresh_on_read,
+        "default_ttl": ttl.default_ttl,
+        "sweep_interval_minutes": interval,
+    }
+
+
+def _index_config(index: _Index, root: Path) -> SqliteIndexConfig:
+    embed = _checked(_embeddings(index.embed, root), index.dims)
+    # The SQLite store reads the fields under a name that its own class does not have.
+    config = {"dims": index.dims, "embed": embed, "fields": index.fields, "text_fields": index.fields}
+    return cast("SqliteIndexConfig", config)
 
 
 def _embeddings(embed: str, root: Path) -> Embeddings:
@@ -103,7 +95,8 @@ def _embeddings(embed: str, root: Path) -> Embeddings:
         return _provided(embed)
     target = load_attribute("store.index.embed", embed, root)
     if not isinstance(target, Embeddings) and not callable(target):
-        raise ConfigError(f"store.index.embed: {embed} is a {type(target).__name__}, neither Embeddings nor a function.")
+        name = type(target).__name__
+        raise ConfigError(f"store.index.embed: {embed} is a {name}, neither Embeddings nor a function.")
     return ensure_embeddings(target)
 
 
@@ -117,16 +110,16 @@ def _is_module(name: str) -> bool:
 def _provided(embed: str) -> Embeddings:
     try:
         return ensure_embeddings(embed)
-    except Exception as exc:  # the boundary to the provider's package: whatever it raises stops the start with a message
-        raise ConfigError(f"store.index.embed: {embed!r} is no module's attribute, and as a model: {exc}") from exc
+    except Exception as exc:  # the boundary to the provider's package: whatever it raises stops the start
+        raise ConfigError(f"store.index.embed: {embed!r} names no attribute of a module, nor a model: {exc}") from exc
 
 
 def _checked(embeddings: Embeddings, dims: int | None) -> Embed:
     async def embed(texts: Sequence[str]) -> list[list[float]]:
         vectors = await embeddings.aembed_documents(list(texts))
-        # One vector of another length would make every later search fail.
-        if dims is not None and (wrong := next((vector for vector in vectors if len(vector) != dims), None)) is not None:
-            raise ConfigError(f"store.index: the embedding has {len(wrong)} dimensions, not {dims}.")
+        # Kept, one vector of another length would make every later search fail.
+        if dims is not None and (wrong := {len(vector) for vector in vectors} - {dims}):
+            raise ConfigError(f"store.index: the embedding has {wrong.pop()} dimensions, not {dims}.")
         return vectors
 
     return embed

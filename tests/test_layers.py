@@ -13,6 +13,8 @@ LEVELS: list[set[str]] = [
     {"storage", "metrics", "tracker"},
     {
         "registry",
+        "store_config",
+        "store_items",
         "threads",
         "runs",
         "agents",
@@ -23,7 +25,7 @@ LEVELS: list[set[str]] = [
         "protocols",
         "run_requests",
     },
-    {"sse", "auth", "deps", "routes", "responses", "body_limit"},
+    {"sse", "auth", "deps", "routes", "responses", "body_limit", "boundary"},
     {"app", "cli"},
 ]
 """DESIGN's table, a set of modules and packages of `api` for each level."""

@@ -8,6 +8,9 @@ from api.deps import ThreadlineDep
 from api.metrics import CONTENT_TYPE
 from api.responses import JsonResponse
 
+API_VERSION = "0.16.7"
+"""The version of langgraph-api that this server follows on the wire: Studio asks for it."""
+
 router = APIRouter(tags=["meta"])
 
 
@@ -19,12 +22,19 @@ async def ok() -> Response:
 
 @router.get("/info")
 async def info(threadline: ThreadlineDep) -> Response:
-    """Versions, and the agents by name."""
+    """Versions, what is supported, and the agents by name; in the form that LangGraph Studio reads."""
     return JsonResponse(
         {
-            "name": "threadline",
-            "version": version("threadline"),
+            "version": API_VERSION,
             "langgraph_py_version": version("langgraph"),
+            "flags": {
+                "assistants": True,
+                "crons": False,
+                "langsmith": False,
+                "langsmith_tracing_replicas": False,
+                "langsmith_tracing_session_on_runs": False,
+            },
+            "host": {"kind": "threadline", "version": version("threadline")},
             "agents": sorted(threadline.registry.entries),
         }
     )

@@ -1,0 +1,44 @@
+"""The boundary: whatever no route expected is logged in full, and told to the caller as one sentence.
+
+It is a middleware rather than an error handler, so that the CORS headers, which are added outside of it, are on these
+answers too.
+"""
+
+import logging
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.errors import ThreadlineError
+from api.responses import error_response
+
+logger = logging.getLogger(__name__)
+
+
+class Boundary:
+    """ASGI middleware.
+
+    Args:
+        app: the app inside.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Runs the app; answers for it if it fails before it has begun to."""
+        started = False
+
+        async def noted(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noted)
+        except Exception:
+            if scope["type"] != "http":
+                raise
+            logger.exception("%s %s failed", scope["method"], scope["path"])
+            if not started:
+                error = ThreadlineError("The server failed to answer this request.")
+                await error_response(error)(scope, receive, send)
