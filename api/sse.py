@@ -23,6 +23,9 @@ SSE = "text/event-stream"
 NDJSON = "application/x-ndjson"
 TEXT = "text/plain"
 
+PADDING_SECONDS = 5.0
+"""Between line breaks of an answer that is not ready, as in the reference."""
+
 _HEARTBEATS = {SSE: b": heartbeat\n\n", NDJSON: b"\n", TEXT: b""}
 
 
@@ -90,7 +93,6 @@ class PaddedJson(Response):
         body: the body, on its way.
         on_disconnect: called if the client goes before that.
         headers: further headers.
-        interval: seconds between line breaks.
     """
 
     media_type = "application/json"
@@ -101,13 +103,11 @@ class PaddedJson(Response):
         *,
         on_disconnect: Callable[[], Awaitable[object]] | None = None,
         headers: Mapping[str, str] | None = None,
-        interval: float = 5.0,
     ) -> None:
         self.status_code = 200
         self.background = None
         self._content = body
         self._on_disconnect = on_disconnect
-        self._interval = interval
         self.init_headers(headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -117,7 +117,7 @@ class PaddedJson(Response):
         try:
             while not self._content.done() and not leaving.done():
                 waited = (self._content, leaving)
-                await asyncio.wait(waited, timeout=self._interval, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(waited, timeout=PADDING_SECONDS, return_when=asyncio.FIRST_COMPLETED)
                 if not self._content.done():
                     await send({"type": "http.response.body", "body": b"\n", "more_body": True})
             if self._content.done():

@@ -290,17 +290,18 @@ class Frames:
         return mode.startswith("messages/") and "messages" in self._modes
 
 
-def stream_modes(parameter: str | None) -> list[str]:
-    """The `stream_mode` of a query: a name, or a JSON list of names."""
-    if not parameter:
-        return []
-    if parameter.startswith("["):
-        try:
-            names = loads(parameter)
-        except ValueError:
-            return [parameter]
-        return [str(name) for name in names]
-    return [parameter]
+def stream_modes(parameters: Sequence[str] | None) -> list[str]:
+    """The `stream_mode`s of a query, each a name or a JSON list of names."""
+    return [mode for parameter in parameters or () for mode in _listed(parameter)]
+
+
+def _listed(parameter: str) -> list[str]:
+    if not parameter.startswith("["):
+        return [parameter] if parameter else []
+    try:
+        return [str(name) for name in loads(parameter)]
+    except ValueError:
+        return [parameter]
 
 
 class Result:

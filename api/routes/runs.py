@@ -147,7 +147,7 @@ async def join_stream(
     threadline: ThreadlineDep,
     request: Request,
     *,
-    stream_mode: str | None = None,
+    stream_mode: Annotated[list[str] | None, Query()] = None,
     cancel_on_disconnect: Flag = False,
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> Response:
@@ -162,7 +162,7 @@ async def join_stateless_stream(
     threadline: ThreadlineDep,
     request: Request,
     *,
-    stream_mode: str | None = None,
+    stream_mode: Annotated[list[str] | None, Query()] = None,
     cancel_on_disconnect: Flag = False,
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> Response:
@@ -226,7 +226,7 @@ async def _rejoined(
     run: Run,
     threadline: ThreadlineDep,
     request: Request,
-    stream_mode: str | None,
+    stream_mode: list[str] | None,
     last_event_id: str | None,
     *,
     cancel: bool,
