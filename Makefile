@@ -21,7 +21,7 @@ install: .venv/.installed
 
 .venv/.tools: pyproject.toml uv.lock | .venv/.uv
 	$(SYNC) --all-groups
-	touch $@
+	touch .venv/.installed $@
 
 run: .venv/.installed
 	$(BIN)/threadline serve --port $(PORT)

@@ -6,6 +6,7 @@ settings ──> Threadline.open: registry, storage, checkpointer, store ──>
 
 import contextlib
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Any, Self
 
 import aiosqlite
@@ -16,22 +17,29 @@ from api.agents import Agents
 from api.assistants import Assistants
 from api.body_limit import BodyLimit
 from api.boundary import Boundary
+from api.cron_scheduler import CronScheduler
+from api.crons import Crons
 from api.executor import CallbackFactory, Executor
 from api.metrics import Metrics
 from api.registry import Registry, load
 from api.responses import JsonResponse, add_error_handlers
-from api.routes import agents, assistants, meta, runs, store, threads
+from api.routes import agents, assistants, crons, meta, runs, store, threads
 from api.run_requests import RunRequests
 from api.runs import Runs
-from api.schemas import Run
+from api.schedules import Clock
+from api.schemas import Outcome, Run
 from api.settings import Settings
+from api.states import States
 from api.storage.base import Storage
 from api.storage.sqlite import SqliteStorage
 from api.storage.sqlite.checkpoints import SqliteCheckpoints
 from api.storage.sqlite.store import open_store
 from api.store_config import load_store_config
 from api.store_items import StoreItems
+from api.sweeper import Sweeper
 from api.threads import Threads
+from api.webhook_rules import load_webhook_config
+from api.webhooks import Webhooks
 from api.worker import Worker
 
 
@@ -42,6 +50,7 @@ class Threadline:
         settings: how to run; read from the environment if not given.
         storage: a backend; SQLite in `settings.storage_dir` if not given.
         callbacks: makes further callback handlers for each run.
+        clock: tells the time by which crons fire.
     """
 
     settings: Settings
@@ -50,10 +59,13 @@ class Threadline:
     storage: Storage
     agents: Agents
     assistants: Assistants
+    crons: Crons
     runs: Runs
     run_requests: RunRequests
     store_items: StoreItems
+    states: States
     threads: Threads
+    webhooks: Webhooks
 
     def __init__(
         self,
@@ -61,11 +73,13 @@ class Threadline:
         *,
         storage: Storage | None = None,
         callbacks: CallbackFactory | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self.settings = settings or Settings()
         self.metrics = Metrics()
         self._given_storage = storage
         self._callbacks = callbacks
+        self._clock = clock or Clock()
         self._stack = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -87,6 +101,8 @@ class Threadline:
         settings = self.settings
         entries = load(settings.config)
         store_config = load_store_config(settings.config)
+        self.webhooks = Webhooks(load_webhook_config(settings.config), grace=settings.shutdown_grace)
+        stack.push_async_callback(self.webhooks.close)
         settings.storage_dir.mkdir(parents=True, exist_ok=True)
         if self._given_storage is None:
             self.storage = SqliteStorage(settings.storage_dir / "threadline.sqlite")
@@ -112,16 +128,25 @@ class Threadline:
         worker = Worker(self.storage.queue, executor, settings)
         self.agents = Agents(self.registry)
         self.runs = Runs(self.storage, worker, executor, settings)
-        self.threads = Threads(self.storage, self.registry, checkpointer)
+        self.states = States(self.storage, self.registry)
+        self.threads = Threads(self.storage, self.states, self.runs, checkpointer)
         self.assistants = Assistants(self.storage, self.registry, self.runs, self.threads)
         await self.assistants.register()
-        self.run_requests = RunRequests(self.storage, self.assistants)
+        self.run_requests = RunRequests(self.storage, self.assistants, self.webhooks)
+        self.crons = Crons(self.storage, self.assistants, self.run_requests, self._clock)
         await self.runs.open()
         stack.push_async_callback(self.runs.close)
         worker.start()
         stack.push_async_callback(worker.stop)
+        scheduler = CronScheduler(self.storage, self.run_requests, self.runs, self._clock)
+        scheduler.start()
+        stack.push_async_callback(scheduler.stop)
+        sweeper = Sweeper(self.threads)
+        sweeper.start()
+        stack.push_async_callback(sweeper.stop)
 
-    async def _on_end(self, run: Run) -> None:
+    async def _on_end(self, run: Run, outcome: Outcome, started_at: datetime) -> None:
+        self.webhooks.send(run, outcome, started_at=started_at)
         await self.runs.ended(run)
 
     async def _checkpointer(self, stack: contextlib.AsyncExitStack) -> SqliteCheckpoints:
@@ -140,6 +165,7 @@ def create_app(
     *,
     storage: Storage | None = None,
     callbacks: CallbackFactory | None = None,
+    clock: Clock | None = None,
 ) -> FastAPI:
     """The service as an ASGI app, to be served or mounted.
 
@@ -150,8 +176,9 @@ def create_app(
         settings: how to run; read from the environment if not given.
         storage: a backend; SQLite if not given.
         callbacks: called with each run; gives further LangChain callback handlers for it.
+        clock: tells the time by which crons fire.
     """
-    threadline = Threadline(settings, storage=storage, callbacks=callbacks)
+    threadline = Threadline(settings, storage=storage, callbacks=callbacks, clock=clock)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[None]:
@@ -171,6 +198,6 @@ def create_app(
         allow_private_network=True,
     )
     add_error_handlers(app)
-    for routes in (meta, agents, assistants, runs, store, threads):
+    for routes in (meta, agents, assistants, crons, runs, store, threads):
         app.include_router(routes.router)
     return app

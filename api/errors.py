@@ -48,6 +48,16 @@ class BadRequestError(ThreadlineError):
     code = "bad_request"
 
 
+class StateNotSetError(BadRequestError):
+    """A thread was created, but not the state that it was to begin with: LangGraph's answer to that is a 201."""
+
+    status = 201
+
+    def body(self) -> dict[str, object]:
+        """`{"detail"}` alone: the status says that this is no error."""
+        return {"detail": self.message}
+
+
 class NotFoundError(ThreadlineError):
     """What the request names does not exist."""
 

@@ -6,9 +6,11 @@ claimed run ──> graph.astream / astream_events ──fold──> EventLog.ap
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Protocol, cast, get_type_hints
 
 from langchain_core.callbacks import BaseCallbackHandler
@@ -31,7 +33,13 @@ from api.tracker import RunTracker
 
 logger = logging.getLogger(__name__)
 
+_LONGEST_LAG = 0.005
+"""Seconds that a run which only appends may be ahead of its readers."""
+
 AnyPregel = Pregel[Any, Any, Any, Any]
+
+OnEnd = Callable[[Run, Outcome, datetime], Awaitable[None]]
+"""Told of a run that has ended, how, and when its attempt began."""
 
 CallbackFactory = Callable[[Run], Iterable[BaseCallbackHandler]]
 """Makes handlers for a run; an embedder gives one to `create_app`."""
@@ -60,8 +68,11 @@ class _Attempt:
     run: Run
     fold: Fold
     tracker: RunTracker
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     events: int = 0
     """The seq of the last event appended."""
+    flush_at: float = 0.0
+    """When what was appended is to be visible at the latest, on `time.perf_counter`'s clock."""
 
 
 class Executor:
@@ -85,7 +96,7 @@ class Executor:
         settings: Settings,
         metrics: Metrics,
         callbacks: CallbackFactory | None = None,
-        on_end: Callable[[Run], Awaitable[None]] | None = None,
+        on_end: OnEnd | None = None,
     ) -> None:
         self._registry = registry
         self._queue = queue
@@ -230,6 +241,10 @@ class Executor:
         if attempt.events + len(batch) > self._settings.max_run_events:
             raise RunError("too_many_events", f"The run has more than {self._settings.max_run_events} events.")
         attempt.events = await self._log.append(attempt.run.run_id, attempt.run.attempt, batch)
+        if time.perf_counter() > attempt.flush_at:
+            # A graph that never waits would keep the log's thread from the interpreter, and its readers from the loop.
+            await self._log.flush(attempt.run.run_id)
+            attempt.flush_at = time.perf_counter() + _LONGEST_LAG
 
     async def _finish(self, attempt: _Attempt, status: EndStatus, error: RunError | None) -> None:
         """The row first, then the terminal event: whoever sees that event finds the thread free."""
@@ -245,7 +260,7 @@ class Executor:
         await self._log.append(run.run_id, run.attempt, closing[-1:])
         await self._log.flush(run.run_id)
         if self._on_end is not None:
-            await self._on_end(run)
+            await self._on_end(run, outcome, attempt.started_at)
 
     async def _outcome(self, attempt: _Attempt, status: EndStatus, error: RunError | None) -> Outcome:
         fold = attempt.fold

@@ -14,6 +14,7 @@ from api.protocols.langgraph import RunCreate
 from api.runs import RunRequest
 from api.schemas import Assistant, Json, Thread
 from api.storage.base import Storage
+from api.webhooks import Webhooks
 
 
 class RunRequests:
@@ -22,11 +23,13 @@ class RunRequests:
     Args:
         storage: the threads.
         assistants: whose settings go below the request's.
+        webhooks: say which URLs a run may call at its end.
     """
 
-    def __init__(self, storage: Storage, assistants: Assistants) -> None:
+    def __init__(self, storage: Storage, assistants: Assistants, webhooks: Webhooks) -> None:
         self._storage = storage
         self._assistants = assistants
+        self._webhooks = webhooks
 
     async def build(self, body: RunCreate, thread_id: str | None = None) -> RunRequest:
         """A run request.
@@ -44,7 +47,7 @@ class RunRequests:
         if body.feedback_keys:
             raise UnsupportedError("feedback_keys needs LangSmith, which is not used here.", field="feedback_keys")
         if body.webhook:
-            raise UnsupportedError("Webhooks are not supported yet.", field="webhook")
+            await self._webhooks.validate(body.webhook)
         if thread_id is None and body.command is not None and body.command.resume is not None:
             raise BadRequestError("You must provide a thread_id when resuming.", field="thread_id")
         for name, value in (("thread", thread_id), ("checkpoint", body.checkpoint_id)):

@@ -13,11 +13,25 @@ OnDisconnect = Literal["cancel", "continue"]
 IfNotExists = Literal["create", "reject"]
 Source = Literal["native", "events", "langgraph"]
 """Which stream a run writes to its log: the native events, `astream_events`, or LangGraph's stream modes."""
+ThreadSort = Literal["thread_id", "status", "created_at", "updated_at", "state_updated_at"]
+TtlStrategy = Literal["delete", "keep_latest"]
 AssistantSort = Literal["assistant_id", "created_at", "updated_at", "name", "graph_id"]
+CronSort = Literal["cron_id", "assistant_id", "thread_id", "next_run_date", "end_time", "created_at", "updated_at"]
+OnRunCompleted = Literal["delete", "keep"]
 
 Json = dict[str, Any]
 
 TERMINAL: frozenset[RunStatus] = frozenset({"success", "error", "timeout", "interrupted"})
+
+
+@dataclass(slots=True, frozen=True)
+class Ttl:
+    """When a thread expires, and what then goes: all of it, or what its latest state does not need."""
+
+    strategy: TtlStrategy
+    minutes: float
+    """As the client asked, counted from then."""
+    expires_at: datetime
 
 
 @dataclass(slots=True)
@@ -37,6 +51,9 @@ class Thread:
     error: str | None = None
     events: int = 0
     """How many events the thread's runs have logged: the base of its next run."""
+    state_updated_at: datetime | None = None
+    """When a run or an update last left a state; None: never."""
+    ttl: Ttl | None = None
 
 
 @dataclass(slots=True)
@@ -90,3 +107,26 @@ class Assistant:
     name: str = "Untitled"
     description: str | None = None
     version: int = 1
+
+
+@dataclass(slots=True)
+class Cron:
+    """A run that is created again and again, as a schedule says. `payload` is the request that made it."""
+
+    cron_id: str
+    assistant_id: str
+    schedule: str
+    created_at: datetime
+    updated_at: datetime
+    next_run_date: datetime | None
+    """None: the schedule has no further date."""
+    thread_id: str | None = None
+    """None: a new thread each time."""
+    timezone: str | None = None
+    """The schedule's, by its IANA name; None is UTC."""
+    end_time: datetime | None = None
+    """Not fired any more after it."""
+    payload: Json = field(default_factory=dict)
+    metadata: Json = field(default_factory=dict)
+    on_run_completed: OnRunCompleted | None = None
+    enabled: bool = True

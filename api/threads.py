@@ -1,18 +1,106 @@
-"""Threads: their records, and their state and history as the checkpoints have them."""
+"""Threads: their records, created, found, changed, copied and deleted; their states are in `states`."""
 
-from collections.abc import Sequence
-from typing import Any
+import asyncio
+import contextlib
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+from uuid import UUID, uuid4
 
-from langchain_core.runnables import RunnableConfig
+from langchain_core.utils.uuid import uuid7
 from langgraph.checkpoint.base import BaseCheckpointSaver
-from langgraph.pregel import Pregel
-from langgraph.types import Interrupt, PregelTask, StateSnapshot
+from pydantic import BaseModel, ConfigDict, Field
 
-from api.errors import BadRequestError, NotFoundError
-from api.registry import Registry
-from api.schemas import Json, Thread
-from api.serde import Fragment
+from api.configs import Metadata
+from api.errors import BadRequestError, ConflictError, InvalidRequestError, NotFoundError, StateNotSetError
+from api.runs import Runs
+from api.schemas import Json, Thread, ThreadSort, ThreadStatus, Ttl, TtlStrategy
+from api.serde import Fragment, loads
+from api.states import States, Superstep, no_thread
 from api.storage.base import Storage
+
+ThreadField = Literal[
+    "thread_id",
+    "created_at",
+    "updated_at",
+    "state_updated_at",
+    "metadata",
+    "config",
+    "status",
+    "values",
+    "interrupts",
+]
+_FIELDS = frozenset(ThreadField.__args__)  # type: ignore[attr-defined]  # of a Literal
+_EXTRACTABLE = ("config", "interrupts", "metadata", "values")
+_IDENTIFIER = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+_DELETE_ATTEMPTS = 5
+
+
+class _Body(BaseModel):
+    """A request's body: strict, as 1 is not "1", and with room for keys that are not known."""
+
+    model_config = ConfigDict(strict=True)
+
+
+class TtlRequest(_Body):
+    """When the thread is to expire, in minutes from now, and what then goes; without minutes it never does."""
+
+    strategy: TtlStrategy = "delete"
+    ttl: float | None = Field(default=None, ge=0, le=100 * 365 * 24 * 60)
+
+    def from_now(self) -> Ttl | None:
+        """The same as a point in time."""
+        if self.ttl is None:
+            return None
+        return Ttl(self.strategy, self.ttl, datetime.now(UTC) + timedelta(minutes=self.ttl))
+
+
+class ThreadCreate(_Body):
+    """A new thread."""
+
+    thread_id: str = ""
+    metadata: Metadata = {}
+    if_exists: Literal["raise", "do_nothing"] = "raise"
+    ttl: TtlRequest = TtlRequest()
+    supersteps: list[Superstep] = []
+
+
+class ThreadPatch(_Body):
+    """What is to change; metadata is merged into what is there."""
+
+    metadata: Metadata = {}
+    ttl: TtlRequest = TtlRequest()
+
+
+class ThreadFilter(_Body):
+    """Which threads: those whose metadata and values contain these pairs."""
+
+    metadata: Json = {}
+    values: Json = {}
+    status: ThreadStatus | None = None
+
+
+class ThreadSearch(ThreadFilter):
+    """Which threads, in which order, and what of them.
+
+    `extract` names values out of the records by their paths: `{"last": "values.messages[-1].content"}`.
+    """
+
+    ids: list[str] = []
+    limit: int = Field(default=10, ge=1, le=1000)
+    offset: int = Field(default=0, ge=0)
+    sort_by: ThreadSort = "updated_at"
+    sort_order: Literal["asc", "desc"] = "desc"
+    select: list[ThreadField] = []
+    extract: dict[str, str] = Field(default={}, max_length=10)
+
+
+class ThreadPrune(_Body):
+    """Which threads are to go, or to keep only what their latest state needs."""
+
+    thread_ids: list[str]
+    strategy: TtlStrategy = "delete"
 
 
 class Threads:
@@ -20,14 +108,45 @@ class Threads:
 
     Args:
         storage: their records.
-        registry: the graphs that read their checkpoints.
-        checkpointer: deletes them.
+        states: what their checkpoints hold.
+        runs: those of a thread that is deleted are cancelled.
+        checkpointer: copies, prunes and deletes the checkpoints.
     """
 
-    def __init__(self, storage: Storage, registry: Registry, checkpointer: BaseCheckpointSaver[Any]) -> None:
+    def __init__(self, storage: Storage, states: States, runs: Runs, checkpointer: BaseCheckpointSaver[Any]) -> None:
         self._storage = storage
-        self._registry = registry
+        self._states = states
+        self._runs = runs
         self._checkpointer = checkpointer
+        self.expiry_set = asyncio.Event()
+        """Set when a thread was given a time to expire at."""
+
+    async def create(self, body: ThreadCreate) -> Thread:
+        """A new thread; with `if_exists="do_nothing"` the one that has the id already.
+
+        Raises:
+            InvalidRequestError: the id is not a UUID.
+            ConflictError: the id is taken.
+            StateNotSetError: the supersteps are of no graph that is served; the thread is there.
+            BadRequestError: they do not fit the graph; likewise.
+        """
+        key = thread_key(body.thread_id) if body.thread_id else str(uuid7())
+        now = datetime.now(UTC)
+        thread = Thread(key, now, now, metadata=body.metadata, ttl=body.ttl.from_now())
+        held = await self._storage.records.create_thread(thread)
+        if held and body.if_exists == "raise":
+            raise ConflictError(f"Thread with ID {key} already exists", field="thread_id")
+        if thread.ttl is not None:
+            self.expiry_set.set()
+        if not body.supersteps:
+            return held or thread
+        try:
+            self._states.check_graph(held or thread)
+        except (BadRequestError, NotFoundError) as exc:
+            raise StateNotSetError(
+                f"Thread {key} was created, but there were problems updating the state: {exc.message}"
+            ) from exc
+        return await self._states.apply(key, body.supersteps)
 
     async def get(self, thread_id: str) -> Thread:
         """A thread's record.
@@ -37,124 +156,232 @@ class Threads:
         """
         thread = await self._storage.records.get_thread(thread_id)
         if thread is None:
-            raise NotFoundError(f"No thread {thread_id!r} here.", field="thread_id")
+            raise no_thread(thread_id)
         return thread
 
-    async def search(self, *, limit: int, offset: int) -> Sequence[Thread]:
-        """Threads, newest first."""
-        return await self._storage.records.search_threads(limit=limit, offset=offset)
-
-    async def delete(self, thread_id: str) -> None:
-        """Deletes a thread with its runs, events and checkpoints.
+    async def patch(self, thread_id: str, body: ThreadPatch) -> Thread:
+        """Changes a thread.
 
         Raises:
             NotFoundError: there is none.
-            ConflictError: a run of it is under way.
         """
+        ttl = body.ttl.from_now()
+        thread = await self._storage.records.patch_thread(thread_id, body.metadata, ttl=ttl)
+        if thread is None:
+            raise NotFoundError("Not Found", field="thread_id")
+        if ttl is not None:
+            self.expiry_set.set()
+        return thread
+
+    async def delete(self, thread_id: str) -> None:
+        """Deletes a thread with its runs, events and checkpoints; a run under way is cancelled first.
+
+        Raises:
+            NotFoundError: there is none.
+            ConflictError: its runs were cancelled, but others kept coming.
+        """
+        for _ in range(_DELETE_ATTEMPTS - 1):
+            await self._cancel_runs(thread_id)
+            with contextlib.suppress(ConflictError):
+                return await self._delete(thread_id)
+        return await self._delete(thread_id)
+
+    async def _delete(self, thread_id: str) -> None:
         if not await self._storage.records.delete_thread(thread_id):
-            raise NotFoundError(f"No thread {thread_id!r} here.", field="thread_id")
+            raise no_thread(thread_id)
         await self._checkpointer.adelete_thread(thread_id)
 
-    async def state(self, thread_id: str) -> Json:
-        """The latest state, in the form of langgraph_sdk's ThreadState.
+    async def _cancel_runs(self, thread_id: str) -> None:
+        for run in await self._storage.records.active_runs(thread_id):
+            try:
+                await self._runs.cancel(run.run_id)
+                await self._runs.collect(run.run_id, frozenset())
+            except NotFoundError:
+                continue  # it ended, or was deleted, meanwhile
+
+    async def search(self, body: ThreadSearch) -> tuple[Sequence[Json], int]:
+        """A page of threads' records, last changed first if no order is given, and how many there are in all.
 
         Raises:
-            NotFoundError: there is no such thread.
-            BadRequestError: no graph has run on it yet, or its graph keeps no state.
+            BadRequestError: one of the ids is not a UUID.
+            InvalidRequestError: a path or a name of `extract` is not one.
         """
-        thread = await self.get(thread_id)
-        config: RunnableConfig = {"configurable": {"thread_id": thread_id}}
-        async with self._registry.open(_graph_id(thread), config) as graph:
-            return thread_state(await _stateful(graph).aget_state(config))
-
-    async def history(self, thread_id: str, *, limit: int = 10, before: str | None = None) -> list[Json]:
-        """States, newest first.
-
-        Args:
-            thread_id: the thread.
-            limit: how many at most.
-            before: a checkpoint's id: only older ones.
-
-        Raises:
-            NotFoundError: there is no such thread.
-            BadRequestError: no graph has run on it yet, or its graph keeps no state.
-        """
-        thread = await self.get(thread_id)
-        config: RunnableConfig = {"configurable": {"thread_id": thread_id}}
-        cursor: RunnableConfig | None = (
-            {"configurable": {"thread_id": thread_id, "checkpoint_id": before}} if before else None
+        _check_extract(body.extract)
+        threads, total = await self._storage.records.search_threads(
+            ids=[_searched_key(thread_id) for thread_id in body.ids],
+            metadata=body.metadata,
+            values=body.values,
+            status=body.status,
+            sort_by=body.sort_by,
+            descending=body.sort_order == "desc" or "sort_by" not in body.model_fields_set,
+            limit=body.limit,
+            offset=body.offset,
         )
-        async with self._registry.open(_graph_id(thread), config) as graph:
-            history = _stateful(graph).aget_state_history(config, limit=limit, before=cursor)
-            return [thread_state(snapshot) async for snapshot in history]
+        return [_found(thread, body) for thread in threads], total
+
+    async def count(self, body: ThreadFilter) -> int:
+        """How many threads match."""
+        _, total = await self._storage.records.search_threads(
+            metadata=body.metadata, values=body.values, status=body.status, limit=0
+        )
+        return total
+
+    async def copy(self, thread_id: str) -> Thread:
+        """A new thread with the metadata and the checkpoints of another, but none of its runs.
+
+        Raises:
+            BadRequestError: the id is not a UUID.
+            ConflictError: there is no such thread.
+        """
+        try:
+            source = str(UUID(thread_id))
+        except ValueError as exc:
+            raise BadRequestError(str(exc), field="thread_id") from None
+        original = await self._storage.records.get_thread(source)
+        if original is None:
+            raise ConflictError("Conflict", field="thread_id")
+        now = datetime.now(UTC)
+        copied = Thread(str(uuid4()), now, now, metadata=original.metadata)
+        await self._checkpointer.acopy_thread(source, copied.thread_id)
+        await self._storage.records.create_thread(copied)
+        return copied
+
+    async def prune(self, body: ThreadPrune) -> int:
+        """Deletes threads, or what of their checkpoints the latest state does not need; unknown ones are skipped.
+
+        Returns:
+            How many it was done for; a thread with a run under way is deleted, but not cleared.
+
+        Raises:
+            InvalidRequestError: one of the ids is not a UUID.
+        """
+        keys = [thread_key(thread_id) for thread_id in body.thread_ids]
+        return sum([await self._prune(key, body.strategy) for key in keys])
+
+    async def _prune(self, thread_id: str, strategy: TtlStrategy) -> bool:
+        try:
+            if strategy == "delete":
+                await self.delete(thread_id)
+                return True
+            return await self._keep_latest(thread_id)
+        except NotFoundError:
+            return False
+
+    async def _keep_latest(self, thread_id: str) -> bool:
+        await self.get(thread_id)
+        if await self._storage.records.active_runs(thread_id):
+            return False
+        await self._checkpointer.aprune([thread_id], strategy="keep_latest")
+        return True
+
+    async def sweep(self) -> datetime | None:
+        """Does with the threads that have expired as was asked; one with a run under way waits for its end.
+
+        Returns:
+            When the next one expires, if any will.
+        """
+        while expired := await self._storage.records.expired_threads():
+            for thread in expired:
+                # Deleted, or taken by a run, meanwhile: then it is not among the expired any more.
+                with contextlib.suppress(NotFoundError, ConflictError):
+                    await self._expire(thread)
+        return await self._storage.records.next_expiry()
+
+    async def _expire(self, thread: Thread) -> None:
+        if thread.ttl is None or thread.ttl.strategy == "delete":
+            await self._delete(thread.thread_id)
+        elif await self._keep_latest(thread.thread_id):
+            await self._storage.records.clear_ttl(thread.thread_id)
 
 
-def _graph_id(thread: Thread) -> str:
-    graph_id = thread.metadata.get("graph_id")
-    if not isinstance(graph_id, str):
-        raise BadRequestError("No graph has run on this thread yet.", field="thread_id")
-    return graph_id
+def thread_key(thread_id: str) -> str:
+    """A thread's id in its usual form.
+
+    Raises:
+        InvalidRequestError: it is not a UUID.
+    """
+    try:
+        return str(UUID(thread_id))
+    except ValueError:
+        raise InvalidRequestError("Invalid thread ID: must be a UUID", field="thread_id") from None
 
 
-def _stateful(graph: Any) -> Pregel[Any, Any, Any, Any]:
-    if not isinstance(graph, Pregel):
-        raise BadRequestError("This agent keeps no state: it is not a graph.", field="thread_id")
-    return graph
+def thread_record(thread: Thread, *, ttl: bool = False) -> Json:
+    """A thread as langgraph_sdk's Thread.
 
-
-def thread_record(thread: Thread) -> Json:
-    """A thread as langgraph_sdk's Thread."""
-    return {
+    Args:
+        thread: the thread.
+        ttl: also when it expires, if it does.
+    """
+    record = {
         "thread_id": thread.thread_id,
         "created_at": thread.created_at,
         "updated_at": thread.updated_at,
+        "state_updated_at": thread.state_updated_at or thread.created_at,
         "metadata": thread.metadata,
         "status": thread.status,
         "config": thread.config,
         "values": None if thread.values is None else Fragment(thread.values),
-        "interrupts": Fragment(thread.interrupts),
-        "error": thread.error,
     }
+    if thread.state_updated_at is not None:
+        record["error"] = None if thread.error is None else Fragment(thread.error)
+        record["interrupts"] = Fragment(thread.interrupts)
+    if ttl and thread.ttl is not None:
+        record["ttl"] = {
+            "strategy": thread.ttl.strategy,
+            "ttl_minutes": thread.ttl.minutes,
+            "expires_at": thread.ttl.expires_at,
+        }
+    return record
 
 
-def thread_state(snapshot: StateSnapshot) -> Json:
-    """A state snapshot as langgraph_sdk's ThreadState."""
-    checkpoint, parent = _checkpoint(snapshot.config), _checkpoint(snapshot.parent_config)
-    return {
-        "values": snapshot.values,
-        "next": snapshot.next,
-        "tasks": [_task(task) for task in snapshot.tasks],
-        "metadata": snapshot.metadata,
-        "created_at": snapshot.created_at,
-        "checkpoint": checkpoint,
-        "parent_checkpoint": parent,
-        "interrupts": [_interrupt(interrupt) for interrupt in snapshot.interrupts],
-        "checkpoint_id": checkpoint["checkpoint_id"] if checkpoint else None,
-        "parent_checkpoint_id": parent["checkpoint_id"] if parent else None,
-    }
+def _found(thread: Thread, body: ThreadSearch) -> Json:
+    record = thread_record(thread)
+    if body.select:
+        record = {name: record[name] for name in record if name in body.select}
+    if body.extract:
+        document = {
+            "config": thread.config,
+            "interrupts": loads(thread.interrupts),
+            "metadata": thread.metadata,
+            "values": None if thread.values is None else loads(thread.values),
+        }
+        record["extracted"] = {alias: at_path(document, path) for alias, path in body.extract.items()}
+    return record
 
 
-def _task(task: PregelTask) -> Json:
-    nested = task.state
-    return {
-        "id": task.id,
-        "name": task.name,
-        "path": task.path,
-        "error": None if task.error is None else type(task.error).__name__,
-        "interrupts": [_interrupt(interrupt) for interrupt in task.interrupts],
-        "checkpoint": _checkpoint(nested) if isinstance(nested, dict) else None,
-        "state": thread_state(nested) if isinstance(nested, StateSnapshot) else None,
-        "result": task.result,
-    }
+def at_path(document: Mapping[str, Any], path: str) -> Any:
+    """What a JSON document has at a path like `values.messages[-1].content`; None if there is nothing."""
+    at: Any = document
+    for part in re.split(r"[.\[]", path):
+        match at:
+            case dict() if not part.endswith("]"):
+                at = at.get(part) if part else at
+            case list() if re.fullmatch(r"-?[0-9]+\]", part):
+                index = int(part[:-1])
+                at = at[index] if -len(at) <= index < len(at) else None
+            case _ if part:
+                return None
+    return at
 
 
-def _interrupt(interrupt: Interrupt) -> Json:
-    return {"id": interrupt.id, "value": interrupt.value}
+def _check_extract(extract: Mapping[str, str]) -> None:
+    if reserved := sorted(extract.keys() & _FIELDS):
+        raise InvalidRequestError(f"Extract keys cannot use reserved field names: {reserved}", field="extract")
+    for alias, path in extract.items():
+        if not _IDENTIFIER.fullmatch(alias):
+            complaint = f"Extract key '{alias}' must be a valid identifier (letters, digits, underscores)"
+        elif not path:
+            complaint = f"Extract path for '{alias}' must be a non-empty string"
+        elif re.split(r"[.\[]", path)[0] not in _EXTRACTABLE:
+            complaint = f"Extract path '{path}' must start with one of: {', '.join(_EXTRACTABLE)}"
+        else:
+            continue
+        raise InvalidRequestError(complaint, field="extract")
 
 
-def _checkpoint(config: Any) -> Json | None:
-    configurable = (config or {}).get("configurable") or {}
-    if not configurable.get("thread_id") or not configurable.get("checkpoint_id"):
-        return None
-    names = ("checkpoint_id", "thread_id", "checkpoint_ns", "checkpoint_map")
-    return {name: configurable[name] for name in names if name in configurable}
+def _searched_key(thread_id: str) -> str:
+    try:
+        return str(UUID(thread_id))
+    except ValueError:
+        raise BadRequestError(f"Invalid thread ID {thread_id}", field="ids") from None

@@ -33,6 +33,7 @@ async def serving(app: Any) -> AsyncIterator[str]:
     )
     server = _Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         task = asyncio.create_task(server.serve(sockets=[listener]))
         listening = asyncio.create_task(server.listening.wait())
         await asyncio.wait((task, listening), return_when=asyncio.FIRST_COMPLETED)

@@ -60,7 +60,8 @@ def port(folder: Path, environment: dict[str, str]) -> Iterator[int]:
         free: int = listener.getsockname()[1]
     (run,) = [block for block in BLOCKS if block.code.strip() == SERVER]
     server = subprocess.Popen(
-        f"exec {run.code.strip()} PORT={free}",
+        # The virtual environment belongs to the project, not to its copy: it is not to be made again.
+        f"exec {run.code.strip()} PORT={free} -o .venv/.installed",
         shell=True,
         cwd=folder,
         env=environment,

@@ -153,11 +153,14 @@ def _reload_config(options: ServeOptions) -> uvicorn.Config:
 def _bind(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=2048)
+        listener = socket.create_server((host, port), family=family, backlog=2048)
     except OSError as exc:
         if exc.errno == errno.EADDRINUSE:
             fail(f"Port {port} is taken: something else listens on {host}:{port}. Choose another with --port.")
         fail(f"Cannot listen on {host}:{port}: {exc.strerror or exc}.")
+    # Accepted connections inherit it; asyncio sets it itself only on sockets whose protocol is named.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 def _is_loopback(host: str) -> bool:

@@ -1,40 +1,159 @@
-"""Threads: their record, state and history."""
+"""Threads, as langgraph_sdk calls them: their records, states and history."""
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Depends, Header, Query, Response
 
-from api.deps import ThreadlineDep
+from api.deps import ThreadlineDep, documented, json_body
+from api.errors import InvalidRequestError, UnsupportedError
 from api.responses import JsonResponse
-from api.threads import thread_record
+from api.states import StateChange, StateRequest, StateSearch, selected
+from api.threads import (
+    ThreadCreate,
+    ThreadFilter,
+    ThreadPatch,
+    ThreadPrune,
+    ThreadSearch,
+    thread_key,
+    thread_record,
+)
 
 router = APIRouter(prefix="/threads", tags=["threads"])
 
-Limit = Annotated[int, Query(ge=1, le=1000)]
+Key = Annotated[str, Depends(thread_key)]
+Select = Annotated[list[str], Query(default_factory=list)]
+CreateBody = Annotated[ThreadCreate, Depends(json_body(ThreadCreate))]
+PatchBody = Annotated[ThreadPatch, Depends(json_body(ThreadPatch))]
+SearchBody = Annotated[ThreadSearch, Depends(json_body(ThreadSearch))]
+FilterBody = Annotated[ThreadFilter, Depends(json_body(ThreadFilter))]
+PruneBody = Annotated[ThreadPrune, Depends(json_body(ThreadPrune))]
+StateBody = Annotated[StateRequest, Depends(json_body(StateRequest))]
+HistoryBody = Annotated[StateSearch, Depends(json_body(StateSearch))]
+ChangeBody = Annotated[StateChange, Depends(json_body(StateChange))]
+
+
+@router.post("", openapi_extra=documented(ThreadCreate))
+async def create_thread(body: CreateBody, threadline: ThreadlineDep) -> Response:
+    """Creates a thread."""
+    return JsonResponse(thread_record(await threadline.threads.create(body)))
+
+
+@router.post("/search", openapi_extra=documented(ThreadSearch))
+async def search_threads(body: SearchBody, threadline: ThreadlineDep) -> Response:
+    """A page of threads; the headers say how many there are, and where the next page begins."""
+    records, total = await threadline.threads.search(body)
+    headers = {"X-Pagination-Total": str(total)}
+    if (following := body.offset + body.limit) < total:
+        headers["X-Pagination-Next"] = str(following)
+    return JsonResponse(records, headers=headers)
+
+
+@router.post("/count", openapi_extra=documented(ThreadFilter))
+async def count_threads(body: FilterBody, threadline: ThreadlineDep) -> Response:
+    """How many threads match."""
+    return JsonResponse(await threadline.threads.count(body))
+
+
+@router.post("/prune", openapi_extra=documented(ThreadPrune))
+async def prune_threads(body: PruneBody, threadline: ThreadlineDep) -> Response:
+    """Deletes threads, or the checkpoints that their latest states do not need."""
+    return JsonResponse({"pruned_count": await threadline.threads.prune(body)})
 
 
 @router.get("/{thread_id}")
-async def get_thread(thread_id: str, threadline: ThreadlineDep) -> Response:
-    """A thread, with the values that its last run left."""
-    return JsonResponse(thread_record(await threadline.threads.get(thread_id)))
+async def get_thread(key: Key, threadline: ThreadlineDep, include: str = "") -> Response:
+    """A thread, with the values that its last run left; `include=ttl` adds when it expires."""
+    ttl = "ttl" in [name.strip() for name in include.split(",")]
+    return JsonResponse(thread_record(await threadline.threads.get(key), ttl=ttl))
+
+
+@router.patch("/{thread_id}", openapi_extra=documented(ThreadPatch))
+async def patch_thread(
+    key: Key, body: PatchBody, threadline: ThreadlineDep, prefer: Annotated[str, Header()] = ""
+) -> Response:
+    """Changes a thread; `Prefer: return=minimal` asks for no body."""
+    thread = await threadline.threads.patch(key, body)
+    return Response(status_code=204) if prefer == "return=minimal" else JsonResponse(thread_record(thread))
 
 
 @router.delete("/{thread_id}", status_code=204)
-async def delete_thread(thread_id: str, threadline: ThreadlineDep) -> Response:
-    """Deletes a thread with all that belongs to it."""
-    await threadline.threads.delete(thread_id)
+async def delete_thread(key: Key, threadline: ThreadlineDep) -> Response:
+    """Deletes a thread with all that belongs to it; a run under way is cancelled."""
+    await threadline.threads.delete(key)
     return Response(status_code=204)
 
 
+@router.post("/{thread_id}/copy")
+async def copy_thread(thread_id: str, threadline: ThreadlineDep) -> Response:
+    """Makes a new thread with the state and history of this one."""
+    return JsonResponse(thread_record(await threadline.threads.copy(thread_id)))
+
+
+@router.get("/{thread_id}/storage", dependencies=[Depends(thread_key)])
+async def get_storage() -> Response:
+    """Refuses: what a thread takes up is known to LangGraph's own checkpointer alone."""
+    raise UnsupportedError("Checkpoint storage is only reported for the built-in checkpointer.")
+
+
 @router.get("/{thread_id}/state")
-async def get_state(thread_id: str, threadline: ThreadlineDep) -> Response:
+async def get_state(key: Key, threadline: ThreadlineDep, select: Select, subgraphs: str = "") -> Response:
     """The latest state, as its checkpoint has it."""
-    return JsonResponse(await threadline.threads.state(thread_id))
+    state = await threadline.states.get(key, subgraphs=_flag(subgraphs))
+    return JsonResponse(selected(state, select))
+
+
+@router.get("/{thread_id}/state/{checkpoint_id}")
+async def get_state_at(
+    key: Key, checkpoint_id: str, threadline: ThreadlineDep, select: Select, subgraphs: str = ""
+) -> Response:
+    """The state at a checkpoint."""
+    state = await threadline.states.get(key, {"checkpoint_id": checkpoint_id}, subgraphs=_flag(subgraphs))
+    return JsonResponse(selected(state, select))
+
+
+@router.post("/{thread_id}/state/checkpoint", openapi_extra=documented(StateRequest))
+async def get_state_at_checkpoint(key: Key, body: StateBody, threadline: ThreadlineDep) -> Response:
+    """The state at a checkpoint, or the latest, if it names none."""
+    state = await threadline.states.get(key, body.checkpoint.given(), subgraphs=body.subgraphs)
+    return JsonResponse(selected(state, body.select))
+
+
+@router.post("/{thread_id}/state", openapi_extra=documented(StateChange))
+async def update_state(key: Key, body: ChangeBody, threadline: ThreadlineDep) -> Response:
+    """Changes the state, as if a node had returned the values."""
+    return JsonResponse(await threadline.states.update(key, body))
 
 
 @router.get("/{thread_id}/history")
 async def get_history(
-    thread_id: str, threadline: ThreadlineDep, limit: Limit = 10, before: str | None = None
+    key: Key, threadline: ThreadlineDep, select: Select, limit: str = "1", before: str = ""
 ) -> Response:
-    """States of the thread, newest first."""
-    return JsonResponse(await threadline.threads.history(thread_id, limit=limit, before=before))
+    """States of the thread, newest first; one, if no limit is given."""
+    states = await threadline.states.history(
+        key, limit=_limit(limit), before={"checkpoint_id": before} if before else None
+    )
+    return JsonResponse([selected(state, select) for state in states])
+
+
+@router.post("/{thread_id}/history", openapi_extra=documented(StateSearch))
+async def search_history(key: Key, body: HistoryBody, threadline: ThreadlineDep) -> Response:
+    """States of the thread, or of a graph inside, newest first; one, if no limit is given."""
+    states = await threadline.states.history(
+        key,
+        limit=body.limit,
+        before=body.before.given(),
+        metadata=body.metadata,
+        checkpoint=body.checkpoint.given(),
+    )
+    return JsonResponse([selected(state, body.select) for state in states])
+
+
+def _flag(value: str) -> bool:
+    return value in ("true", "True")
+
+
+def _limit(value: str) -> int:
+    try:
+        return int(value)
+    except ValueError:
+        raise InvalidRequestError(f"Invalid limit {value}", field="limit") from None

@@ -1,4 +1,4 @@
-"""What the service needs of a backend: Records, Assistants, RunQueue and EventLog.
+"""What the service needs of a backend: Records, Assistants, Crons, RunQueue and EventLog.
 
     create ──> RunQueue.enqueue ──(wake)──> claim ──> heartbeat ... ──> finish
                                               │
@@ -8,12 +8,26 @@ A run has one status in one place, its row; the queue is a view of those rows. E
 after another attempt has claimed the run it changes nothing and raises FencedError.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Protocol
 
 from api.events import Entry, Event
-from api.schemas import Assistant, AssistantSort, CancelAction, Json, Outcome, Run, RunStatus, Thread, ThreadStatus
+from api.schemas import (
+    Assistant,
+    AssistantSort,
+    CancelAction,
+    Cron,
+    CronSort,
+    Json,
+    Outcome,
+    Run,
+    RunStatus,
+    Thread,
+    ThreadSort,
+    ThreadStatus,
+    Ttl,
+)
 
 
 class Records(Protocol):
@@ -25,8 +39,35 @@ class Records(Protocol):
     async def get_thread(self, thread_id: str) -> Thread | None:
         """The thread, or None."""
 
-    async def patch_thread(self, thread_id: str, metadata: Json) -> Thread | None:
-        """Merges top-level keys into the metadata; the changed thread, or None if there is none."""
+    async def patch_thread(self, thread_id: str, metadata: Json, *, ttl: Ttl | None = None) -> Thread | None:
+        """Merges top-level keys into the metadata; the changed thread, or None if there is none.
+
+        Args:
+            thread_id: the thread.
+            metadata: what to merge.
+            ttl: replaces the one that is there; None leaves it.
+        """
+
+    async def set_thread_state(
+        self, thread_id: str, *, status: ThreadStatus, values: bytes | None, interrupts: bytes
+    ) -> Thread | None:
+        """Records what an update of the state left; the changed thread, or None if there is none.
+
+        Args:
+            thread_id: the thread.
+            status: what it becomes; busy, if a run of it is pending or running.
+            values: the state's JSON; None leaves what is there.
+            interrupts: JSON of the pending interrupts by task id.
+        """
+
+    async def clear_ttl(self, thread_id: str) -> None:
+        """The thread no longer expires."""
+
+    async def next_expiry(self) -> datetime | None:
+        """When the next thread expires that has no run under way; None if none will."""
+
+    async def expired_threads(self, *, limit: int = 100) -> Sequence[Thread]:
+        """Threads that have expired and have no run under way, longest ago first."""
 
     async def delete_thread(self, thread_id: str) -> bool:
         """Deletes the thread with its runs and their events; False if there is none.
@@ -36,9 +77,29 @@ class Records(Protocol):
         """
 
     async def search_threads(
-        self, *, metadata: Json | None = None, status: ThreadStatus | None = None, limit: int = 10, offset: int = 0
-    ) -> Sequence[Thread]:
-        """Threads whose metadata contains the given pairs, newest first."""
+        self,
+        *,
+        ids: Collection[str] | None = None,
+        metadata: Json | None = None,
+        values: Json | None = None,
+        status: ThreadStatus | None = None,
+        sort_by: ThreadSort = "updated_at",
+        descending: bool = True,
+        limit: int = 10,
+        offset: int = 0,
+    ) -> tuple[Sequence[Thread], int]:
+        """A page of the threads that match, and how many match in all.
+
+        Args:
+            ids: only these, if any are given.
+            metadata: only those whose metadata contains these pairs; a list is to be as long as the wanted one.
+            values: only those whose values contain these, likewise.
+            status: only those.
+            sort_by: equals stay in the order of creation.
+            descending: the greatest, or newest, first.
+            limit: how many at most; 0 only counts.
+            offset: how many to skip.
+        """
 
     async def get_run(self, run_id: str) -> Run | None:
         """The run, or None."""
@@ -69,7 +130,8 @@ class RunQueue(Protocol):
         """Adds a pending run, and its thread if that is given and does not exist, in one transaction; wakes a worker.
 
         The run's `multitask_strategy` decides about other pending or running runs of the thread: `reject` refuses,
-        `enqueue` waits behind them, `interrupt` and `rollback` mark them to be cancelled so.
+        `enqueue` waits behind them, `interrupt` and `rollback` mark them to be cancelled so. The thread's metadata gets
+        the run's `assistant_id`, and `graph_id` of its kwargs.
 
         Returns:
             The runs that it marked, for the caller to stop.
@@ -218,8 +280,75 @@ class Assistants(Protocol):
         """Ids of the threads whose metadata names it as their assistant, oldest first."""
 
 
+class Crons(Protocol):
+    """Crons, and which of them are due: enabled ones, at their date, up to their end."""
+
+    async def create(self, cron: Cron) -> bool:
+        """Inserts the cron; False if its assistant or its thread does not exist. It goes when one of them goes."""
+
+    async def get(self, cron_id: str) -> Cron | None:
+        """The cron, or None."""
+
+    async def change(self, cron_id: str, change: Callable[[Cron], None]) -> Cron | None:
+        """Changes the cron in one transaction; the changed one, or None if there is none.
+
+        Args:
+            cron_id: the cron.
+            change: gets the cron as it is and sets what is to be different; a function of the cron alone, as it may be
+                called again. What it raises is raised, and nothing is changed.
+        """
+
+    async def delete(self, cron_id: str) -> bool:
+        """Deletes the cron; False if there is none."""
+
+    async def search(
+        self,
+        *,
+        assistant_id: str | None = None,
+        thread_id: str | None = None,
+        enabled: bool | None = None,
+        metadata: Json | None = None,
+        sort_by: CronSort = "created_at",
+        descending: bool = True,
+        limit: int = 10,
+        offset: int = 0,
+    ) -> tuple[Sequence[Cron], int]:
+        """A page of the crons that match, and how many match in all.
+
+        Args:
+            assistant_id: only those of this assistant.
+            thread_id: only those of this thread.
+            enabled: only those that are, or are not.
+            metadata: only those whose metadata contains these pairs.
+            sort_by: equals stay in the order of creation; a missing thread is the greatest, a missing time the least.
+            descending: the greatest, or newest, first.
+            limit: how many at most; 0 only counts.
+            offset: how many to skip.
+        """
+
+    async def due(self, now: datetime, limit: int) -> Sequence[Cron]:
+        """Crons that are to fire, the longest due first, at most `limit`."""
+
+    async def next_due(self, now: datetime) -> datetime | None:
+        """When a cron will be due next, or was due first; None if none will be."""
+
+    async def claim(self, cron: Cron, following: datetime | None) -> Cron | None:
+        """Moves a due cron on to its following date, if nobody else has done so.
+
+        Args:
+            cron: as it was when it was due.
+            following: its next date.
+
+        Returns:
+            The cron as it now is, for the caller to fire; None if it was claimed, changed or deleted meanwhile.
+        """
+
+    async def wait(self) -> None:
+        """Returns when a cron may have become due earlier than was known at the last return."""
+
+
 class Storage(Protocol):
-    """A backend: the four, opened and closed together."""
+    """A backend: all of them, opened and closed together."""
 
     @property
     def records(self) -> Records:
@@ -228,6 +357,10 @@ class Storage(Protocol):
     @property
     def assistants(self) -> Assistants:
         """Graphs with settings of their own."""
+
+    @property
+    def crons(self) -> Crons:
+        """Runs on a schedule."""
 
     @property
     def queue(self) -> RunQueue:

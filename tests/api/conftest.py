@@ -20,6 +20,7 @@ GRAPHS = (
     "gated",
     "inner",
     "made",
+    "outer",
     "steps",
     "totals",
     "unserializable",

@@ -212,6 +212,18 @@ gated = _gated()
 """Holds at the gate that is named like its input."""
 
 
+def _outer() -> Any:
+    def ask(state: Steps) -> Steps:
+        return {"trail": [f"asked: {interrupt('Go on?')}"]}
+
+    child = StateGraph(Steps).add_node("ask", ask).add_edge(START, "ask").compile()
+    return StateGraph(Steps).add_node("child", child).add_edge(START, "child").compile()
+
+
+outer = _outer()
+"""Stops at an interrupt in a graph inside."""
+
+
 def _unserializable() -> Any:
     class State(TypedDict):
         messages: Annotated[list[Any], add_messages]

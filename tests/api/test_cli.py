@@ -345,7 +345,7 @@ def test_an_interrupt_without_a_thread_says_how_to_keep_it(folder: Path) -> None
         (("fail",), True, "Error: The graph failed with ValueError."),
         (("hi", "--agent", "nobody"), False, "No agent 'nobody' here. Served: agent, record."),
         (("hi", "--agent", "no/body"), True, "Not Found"),
-        (("hi", "--thread", "missing"), True, "No thread 'missing' here."),
+        (("hi", "--thread", "missing"), True, "Thread or assistant not found."),
         (("hi", "--context", '{"a": 1}'), True, "takes no context"),
     ],
 )

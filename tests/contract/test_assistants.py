@@ -242,6 +242,6 @@ async def test_active_runs_and_threads_of_an_assistant(storage: Storage) -> None
     await enqueued(storage, make_thread(), assistant_id="other")
 
     assert await storage.assistants.active_runs("mine") == [running.run_id, pending.run_id]
-    assert await storage.assistants.threads("mine") == [finished.thread_id, running.thread_id]
+    assert await storage.assistants.threads("mine") == [finished.thread_id, running.thread_id, pending.thread_id]
     assert await storage.assistants.active_runs("nobody") == []
     assert await storage.assistants.threads("nobody") == []

@@ -1,10 +1,16 @@
-"""What the saver leaves out and a rollback needs."""
+"""What the saver leaves out and rollbacks, copies and prunes of threads need."""
 
+import contextlib
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import Annotated, Any
 
 import aiosqlite
 import pytest
+from langgraph.channels.delta import DeltaChannel
 from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.types import Command, interrupt
+from typing_extensions import TypedDict
 
 from api.storage.sqlite.checkpoints import SqliteCheckpoints
 
@@ -15,7 +21,7 @@ async def test_deleting_a_runs_checkpoints_restores_the_state_before_it(tmp_path
         builder = StateGraph(MessagesState)
         builder.add_node("reply", lambda state: {"messages": [("ai", f"reply {len(state['messages'])}")]})
         builder.add_edge(START, "reply")
-        graph = builder.compile(checkpointer=checkpoints)
+        graph: Any = builder.compile(checkpointer=checkpoints)
         thread = {"thread_id": "thread"}
         await graph.ainvoke({"messages": "one"}, {"configurable": thread, "metadata": {"run_id": "first"}})
         before = await graph.aget_state({"configurable": thread})
@@ -42,3 +48,136 @@ async def test_tables_are_as_the_statements_know_them(tmp_path: Path, table: str
         await SqliteCheckpoints(connection).setup()
         columns = {row[1] for row in await connection.execute_fetchall(f"PRAGMA table_info({table})")}
         assert columns >= {"thread_id", "checkpoint_ns", "checkpoint_id"}
+
+
+@contextlib.asynccontextmanager
+async def _opened(folder: Path) -> AsyncIterator[SqliteCheckpoints]:
+    async with aiosqlite.connect(folder / "checkpoints.sqlite") as connection:
+        yield SqliteCheckpoints(connection)
+
+
+def _counting(checkpoints: SqliteCheckpoints, *, frequency: int = 1000) -> Any:
+    """A graph whose lists are kept as changes, in a child graph too, with two nodes that write at the same time."""
+
+    class Counted(TypedDict, total=False):
+        trail: Annotated[list[str], DeltaChannel(_appended, snapshot_frequency=frequency)]
+
+    child: Any = StateGraph(Counted).add_node("inner", lambda _: {"trail": ["inner"]}).add_edge(START, "inner")
+    builder: Any = StateGraph(Counted)
+    builder.add_node("first", lambda found: {"trail": [f"first {len(found['trail'])}"]})
+    builder.add_node("second", lambda _: {"trail": ["second"]})
+    builder.add_node("child", child.compile())
+    builder.add_node("ask", lambda _: {"trail": [f"asked: {interrupt('Go on?')}"]})
+    for node in ("first", "second"):
+        builder.add_edge(START, node).add_edge(node, "child")
+    return builder.add_edge("child", "ask").compile(checkpointer=checkpoints)
+
+
+def _appended(trail: list[str], writes: Sequence[list[str]]) -> list[str]:
+    return [*trail, *(word for write in writes for word in write)]
+
+
+async def _turns(graph: Any, thread_id: str, count: int) -> list[str]:
+    config = {"configurable": {"thread_id": thread_id}}
+    for turn in range(count):
+        await graph.ainvoke({"trail": [f"turn {turn}"]}, config)
+        await graph.ainvoke(Command(resume="yes"), config)
+    return list((await graph.aget_state(config)).values["trail"])
+
+
+async def _history(graph: Any, thread_id: str) -> list[Any]:
+    return [
+        (state.values, state.next, [(task.id, task.interrupts) for task in state.tasks], state.created_at)
+        async for state in graph.aget_state_history({"configurable": {"thread_id": thread_id}})
+    ]
+
+
+async def _threads_in_metadata(checkpoints: SqliteCheckpoints, thread_id: str) -> set[Any]:
+    found = checkpoints.alist({"configurable": {"thread_id": thread_id}})
+    return {dict(each.metadata).get("thread_id") async for each in found}
+
+
+async def test_copy_has_the_whole_history_and_goes_its_own_way(tmp_path: Path) -> None:
+    async with _opened(tmp_path) as checkpoints:
+        graph = _counting(checkpoints)
+        await _turns(graph, "source", 2)
+        await graph.ainvoke({"trail": ["waits"]}, {"configurable": {"thread_id": "source"}})
+        before = await _history(graph, "source")
+
+        await checkpoints.acopy_thread("source", "target")
+
+        assert await _history(graph, "target") == before
+        resumed = await graph.ainvoke(Command(resume="in the copy"), {"configurable": {"thread_id": "target"}})
+        assert resumed["trail"][-1] == "asked: in the copy"
+        assert await _history(graph, "source") == before
+        assert await _threads_in_metadata(checkpoints, "target") == {"target"}
+
+
+@pytest.mark.parametrize(("frequency", "kept"), [(1, 1), (5, 3), (1000, 15)])
+async def test_keeping_the_latest_loses_nothing_of_it(tmp_path: Path, frequency: int, kept: int) -> None:
+    async with _opened(tmp_path) as checkpoints:
+        graph = _counting(checkpoints, frequency=frequency)
+        trail = await _turns(graph, "pruned", 3)
+        other = await _turns(graph, "other", 1)
+        history = await _history(graph, "other")
+
+        await checkpoints.aprune(["pruned", "unknown"])
+
+        assert len(await _history(graph, "pruned")) == kept
+        assert await _turns(graph, "pruned", 0) == trail
+        assert (await _turns(graph, "pruned", 1))[: len(trail)] == trail
+        assert (await _turns(graph, "other", 0), await _history(graph, "other")) == (other, history)
+
+
+async def test_keeping_the_latest_deletes_what_is_before_a_stored_value(tmp_path: Path) -> None:
+    async with _opened(tmp_path) as checkpoints:
+        builder: Any = StateGraph(MessagesState).add_node("reply", lambda _: {"messages": "hello"})
+        builder.add_edge(START, "reply")
+        graph: Any = builder.compile(checkpointer=checkpoints)
+        config: Any = {"configurable": {"thread_id": "thread"}}
+        for _ in range(60):
+            await graph.ainvoke({"messages": "hi"}, config)
+        latest = await graph.aget_state(config)
+
+        await checkpoints.aprune(["thread"], strategy="keep_latest")
+
+        assert await graph.aget_state(config) == latest
+        assert len(await _history(graph, "thread")) == 1
+        await checkpoints.aprune(["thread"], strategy="delete")
+        assert await _history(graph, "thread") == []
+
+
+async def test_keeping_the_latest_keeps_what_waits_in_a_graph_inside(tmp_path: Path) -> None:
+    async with _opened(tmp_path) as checkpoints:
+        child: Any = StateGraph(MessagesState).add_node("ask", lambda _: {"messages": interrupt("?")})
+        builder: Any = StateGraph(MessagesState).add_node("child", child.add_edge(START, "ask").compile())
+        builder.add_edge(START, "child")
+        graph: Any = builder.compile(checkpointer=checkpoints)
+        config: Any = {"configurable": {"thread_id": "thread"}}
+        await graph.ainvoke({"messages": "hi"}, config)
+
+        await checkpoints.aprune(["thread"])
+
+        assert (await graph.aget_state(config, subgraphs=True)).tasks[0].state.next == ("ask",)
+        after = await graph.ainvoke(Command(resume="yes"), config)
+        assert [message.content for message in after["messages"]] == ["hi", "yes"]
+
+
+async def test_failed_statement_changes_nothing(tmp_path: Path) -> None:
+    async with _opened(tmp_path) as checkpoints:
+        graph = _counting(checkpoints)
+        await _turns(graph, "source", 1)
+        await checkpoints.conn.execute("DROP TABLE writes")
+
+        with pytest.raises(aiosqlite.OperationalError):
+            await checkpoints.acopy_thread("source", "target")
+
+        rows = await checkpoints.conn.execute_fetchall("SELECT count(*) FROM checkpoints WHERE thread_id = 'target'")
+        assert next(iter(rows))[0] == 0
+
+
+async def test_metadata_says_where_a_checkpoint_was_made(tmp_path: Path) -> None:
+    async with _opened(tmp_path) as checkpoints:
+        await _turns(_counting(checkpoints), "thread", 1)
+
+        assert await _threads_in_metadata(checkpoints, "thread") == {"thread"}

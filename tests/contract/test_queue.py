@@ -145,11 +145,11 @@ async def test_enqueue_keeps_the_thread_that_exists(storage: Storage) -> None:
     thread = make_thread(metadata={"old": 1})
     await storage.records.create_thread(thread)
 
-    await enqueued(storage, make_thread(thread_id=thread.thread_id, metadata={"new": 1}))
+    run = await enqueued(storage, make_thread(thread_id=thread.thread_id, metadata={"new": 1}))
 
     stored = await storage.records.get_thread(thread.thread_id)
     assert stored is not None
-    assert stored.metadata == {"old": 1}
+    assert stored.metadata == {"old": 1, "assistant_id": run.assistant_id}
 
 
 async def test_a_refused_run_leaves_nothing_behind(storage: Storage) -> None:

@@ -371,7 +371,9 @@ def test_no_query_walks_through_all_runs_or_events(name: str) -> None:
     plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {query}", parameters)]
     connection.close()
 
-    assert [step for step in plan if re.match(r"SCAN (runs|segments|waiting|other)\b|SEARCH runs$", step)] == []
+    # An index of the stateless runs alone is short: they go with their end.
+    walks = re.compile(r"SCAN (runs|segments|waiting|other)\b(?! USING INDEX runs_temporary)|SEARCH runs$")
+    assert [step for step in plan if walks.match(step)] == []
 
 
 _EVENTS = st.lists(st.tuples(st.text(max_size=20), st.binary(max_size=200)), max_size=30)

@@ -1,8 +1,14 @@
 -- Every statement of the backend, by name.
 
 -- name: insert_thread
-INSERT INTO threads (thread_id, created_at, updated_at, metadata, config, status, "values", interrupts, error, events)
-VALUES (:thread_id, :created_at, :updated_at, :metadata, :config, :status, :values, :interrupts, :error, :events)
+INSERT INTO threads (
+    thread_id, created_at, updated_at, metadata, config, status, "values", interrupts, error, events, state_updated_at,
+    ttl_strategy, ttl_minutes, expires_at
+)
+VALUES (
+    :thread_id, :created_at, :updated_at, :metadata, :config, :status, :values, :interrupts, :error, :events,
+    :state_updated_at, :ttl_strategy, :ttl_minutes, :expires_at
+)
 ON CONFLICT (thread_id) DO NOTHING;
 
 -- name: get_thread
@@ -10,6 +16,36 @@ SELECT * FROM threads WHERE thread_id = :thread_id;
 
 -- name: set_thread_metadata
 UPDATE threads SET metadata = :metadata, updated_at = :now WHERE thread_id = :thread_id RETURNING *;
+
+-- name: set_thread_ttl
+UPDATE threads SET ttl_strategy = :ttl_strategy, ttl_minutes = :ttl_minutes, expires_at = :expires_at
+WHERE thread_id = :thread_id;
+
+-- name: set_thread_state
+UPDATE threads
+SET status = CASE
+        WHEN EXISTS (
+            SELECT 1 FROM runs WHERE runs.thread_id = threads.thread_id AND runs.status IN ('pending', 'running')
+        ) THEN 'busy' ELSE :status
+    END,
+    "values" = coalesce(:values, "values"), interrupts = :interrupts, error = NULL, updated_at = :now,
+    state_updated_at = :now
+WHERE thread_id = :thread_id
+RETURNING *;
+
+-- name: next_expiry
+SELECT min(expires_at) FROM threads
+WHERE expires_at IS NOT NULL AND NOT EXISTS (
+    SELECT 1 FROM runs WHERE runs.thread_id = threads.thread_id AND runs.status IN ('pending', 'running')
+);
+
+-- name: expired_threads
+SELECT * FROM threads
+WHERE expires_at <= :now AND NOT EXISTS (
+    SELECT 1 FROM runs WHERE runs.thread_id = threads.thread_id AND runs.status IN ('pending', 'running')
+)
+ORDER BY expires_at
+LIMIT :limit;
 
 -- name: set_thread_busy
 UPDATE threads
@@ -19,19 +55,51 @@ WHERE thread_id = :thread_id;
 -- name: delete_thread
 DELETE FROM threads WHERE thread_id = :thread_id;
 
--- Every node of the wanted JSON has an equal one at the same path of the metadata.
+-- Every node of the wanted JSON has an equal one at the same path of what is searched; lists are as long.
+-- Only the page's rows are read whole: values may be large. A page without rows is one row of nulls and the total.
 -- name: search_threads
-SELECT * FROM threads
-WHERE (:status IS NULL OR status = :status)
-    AND (:metadata IS NULL OR NOT EXISTS (
-        SELECT 1 FROM json_tree(:metadata) AS wanted
-        WHERE NOT EXISTS (
-            SELECT 1 FROM json_tree(threads.metadata) AS held
-            WHERE held.fullkey = wanted.fullkey AND held.type = wanted.type AND held.atom IS wanted.atom
-        )
-    ))
-ORDER BY created_at DESC, seq DESC
-LIMIT :limit OFFSET :offset;
+WITH matching AS (
+    SELECT seq AS matched, CASE :sort_by
+            WHEN 'thread_id' THEN thread_id
+            WHEN 'status' THEN status
+            WHEN 'created_at' THEN created_at
+            WHEN 'state_updated_at' THEN coalesce(state_updated_at, created_at)
+            ELSE updated_at
+        END AS sort_key
+    FROM threads
+    WHERE (:ids IS NULL OR thread_id IN (SELECT value FROM json_each(:ids)))
+        AND (:status IS NULL OR status = :status)
+        AND (:metadata IS NULL OR NOT EXISTS (
+            SELECT 1 FROM json_tree(:metadata) AS wanted
+            WHERE NOT EXISTS (
+                SELECT 1 FROM json_tree(threads.metadata) AS held
+                WHERE held.fullkey = wanted.fullkey AND held.type = wanted.type AND held.atom IS wanted.atom
+                    AND (wanted.type <> 'array' OR json_array_length(held.value) = json_array_length(wanted.value))
+            )
+        ))
+        AND (:values IS NULL OR NOT EXISTS (
+            SELECT 1 FROM json_tree(:values) AS wanted
+            WHERE NOT EXISTS (
+                SELECT 1 FROM json_tree(CAST(threads."values" AS TEXT)) AS held
+                WHERE held.fullkey = wanted.fullkey AND held.type = wanted.type AND held.atom IS wanted.atom
+                    AND (wanted.type <> 'array' OR json_array_length(held.value) = json_array_length(wanted.value))
+            )
+        ))
+),
+placed AS (
+    SELECT matched, row_number() OVER (
+            ORDER BY
+                CASE WHEN :descending THEN sort_key END DESC,
+                CASE WHEN NOT :descending THEN sort_key END,
+                matched
+        ) AS place
+    FROM matching
+)
+SELECT threads.*, counted.total
+FROM (SELECT count(*) AS total FROM placed) AS counted
+LEFT JOIN placed AS page ON page.place > :offset AND page.place <= :offset + :limit
+LEFT JOIN threads ON threads.seq = page.matched
+ORDER BY page.place;
 
 -- name: get_run
 SELECT * FROM runs WHERE run_id = :run_id;
@@ -150,7 +218,7 @@ SET status = CASE
         ) THEN 'busy' ELSE :status
     END,
     "values" = coalesce(:values, "values"), interrupts = :interrupts, error = :error, events = events + :events,
-    updated_at = :now
+    updated_at = :now, state_updated_at = :now
 WHERE thread_id = :thread_id;
 
 -- name: release_run
@@ -279,3 +347,85 @@ SELECT run_id FROM runs WHERE assistant_id = :assistant_id AND status IN ('pendi
 
 -- name: threads_of_assistant
 SELECT thread_id FROM threads WHERE json_extract(metadata, '$.assistant_id') = :assistant_id ORDER BY seq;
+
+-- name: insert_cron
+INSERT INTO crons (
+    cron_id, assistant_id, thread_id, schedule, timezone, end_time, next_run_date, created_at, updated_at, payload,
+    metadata, on_run_completed, enabled
+)
+SELECT :cron_id, :assistant_id, :thread_id, :schedule, :timezone, :end_time, :next_run_date, :created_at, :updated_at,
+    :payload, :metadata, :on_run_completed, :enabled
+WHERE EXISTS (SELECT 1 FROM assistants WHERE assistants.assistant_id = :assistant_id)
+    AND (:thread_id IS NULL OR EXISTS (SELECT 1 FROM threads WHERE threads.thread_id = :thread_id));
+
+-- name: get_cron
+SELECT * FROM crons WHERE cron_id = :cron_id;
+
+-- name: update_cron
+UPDATE crons
+SET schedule = :schedule, timezone = :timezone, end_time = :end_time, next_run_date = :next_run_date,
+    updated_at = :updated_at, payload = :payload, metadata = :metadata, on_run_completed = :on_run_completed,
+    enabled = :enabled
+WHERE cron_id = :cron_id;
+
+-- name: delete_cron
+DELETE FROM crons WHERE cron_id = :cron_id;
+
+-- The metadata is searched as that of assistants. A page without rows is one row of nulls and the total.
+-- Any letter is greater than the digits of an id: so is the missing thread's 'none'.
+-- name: search_crons
+WITH matching AS (
+    SELECT *, CASE :sort_by
+            WHEN 'cron_id' THEN cron_id
+            WHEN 'assistant_id' THEN assistant_id
+            WHEN 'thread_id' THEN coalesce(thread_id, 'none')
+            WHEN 'next_run_date' THEN next_run_date
+            WHEN 'end_time' THEN end_time
+            WHEN 'updated_at' THEN updated_at
+            ELSE created_at
+        END AS sort_key
+    FROM crons
+    WHERE (:assistant_id IS NULL OR assistant_id = :assistant_id)
+        AND (:thread_id IS NULL OR thread_id = :thread_id)
+        AND (:enabled IS NULL OR enabled = :enabled)
+        AND (:metadata IS NULL OR NOT EXISTS (
+            SELECT 1 FROM json_tree(:metadata) AS wanted
+            WHERE NOT EXISTS (
+                SELECT 1 FROM json_tree(crons.metadata) AS held
+                WHERE held.fullkey = wanted.fullkey AND held.type = wanted.type AND held.atom IS wanted.atom
+                    AND (wanted.type <> 'array' OR json_array_length(held.value) = json_array_length(wanted.value))
+            )
+        ))
+),
+placed AS (
+    SELECT *, row_number() OVER (
+            ORDER BY
+                CASE WHEN :descending THEN sort_key END DESC,
+                CASE WHEN NOT :descending THEN sort_key END,
+                seq
+        ) AS place
+    FROM matching
+)
+SELECT page.*, counted.total
+FROM (SELECT count(*) AS total FROM placed) AS counted
+LEFT JOIN placed AS page ON page.place > :offset AND page.place <= :offset + :limit
+ORDER BY page.place;
+
+-- name: due_crons
+SELECT * FROM crons
+WHERE enabled AND next_run_date IS NOT NULL AND next_run_date <= :now AND (end_time IS NULL OR end_time >= :now)
+ORDER BY next_run_date
+LIMIT :limit;
+
+-- name: next_cron_date
+SELECT next_run_date FROM crons
+WHERE enabled AND next_run_date IS NOT NULL
+    AND (end_time IS NULL OR (end_time >= next_run_date AND end_time >= :now))
+ORDER BY next_run_date
+LIMIT 1;
+
+-- Compare and set: of all who saw the cron due, one moves it on.
+-- name: claim_cron
+UPDATE crons SET next_run_date = :following
+WHERE cron_id = :cron_id AND next_run_date = :next_run_date AND enabled
+RETURNING *;

@@ -84,3 +84,38 @@ CREATE VIEW current_assistants AS
 SELECT seq, assistant_id, version, assistants.created_at, updated_at, graph_id, config, context, metadata, name,
     name_lower, description
 FROM assistants JOIN assistant_versions USING (assistant_id, version);
+
+-- migration: 3
+ALTER TABLE threads ADD COLUMN state_updated_at INTEGER;
+ALTER TABLE threads ADD COLUMN ttl_strategy TEXT CHECK (ttl_strategy IN ('delete', 'keep_latest'));
+ALTER TABLE threads ADD COLUMN ttl_minutes REAL;
+ALTER TABLE threads ADD COLUMN expires_at INTEGER;
+
+UPDATE threads SET state_updated_at = updated_at WHERE "values" IS NOT NULL OR error IS NOT NULL;
+
+CREATE INDEX threads_expiring ON threads (expires_at) WHERE expires_at IS NOT NULL;
+
+-- migration: 4
+CREATE TABLE crons (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    cron_id TEXT NOT NULL UNIQUE,
+    assistant_id TEXT NOT NULL REFERENCES assistants (assistant_id) ON DELETE CASCADE,
+    thread_id TEXT REFERENCES threads (thread_id) ON DELETE CASCADE,
+    schedule TEXT NOT NULL,
+    timezone TEXT,
+    end_time INTEGER,
+    next_run_date INTEGER,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    payload TEXT NOT NULL,
+    metadata TEXT NOT NULL,
+    on_run_completed TEXT CHECK (on_run_completed IN ('delete', 'keep')),
+    enabled INTEGER NOT NULL CHECK (enabled IN (0, 1))
+) STRICT;
+
+CREATE INDEX crons_of_assistant ON crons (assistant_id);
+CREATE INDEX crons_of_thread ON crons (thread_id) WHERE thread_id IS NOT NULL;
+CREATE INDEX crons_by_date ON crons (next_run_date) WHERE enabled AND next_run_date IS NOT NULL;
+
+-- migration: 5
+CREATE INDEX runs_temporary ON runs (thread_id) WHERE json_extract(kwargs, '$.temporary');

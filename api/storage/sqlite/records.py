@@ -1,11 +1,12 @@
 """Records in SQLite: threads and runs as rows."""
 
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime
 
 from api.errors import ConflictError
-from api.schemas import TERMINAL, Json, Run, RunStatus, Thread, ThreadStatus
-from api.serde import loads
+from api.schemas import TERMINAL, Json, Run, RunStatus, Thread, ThreadSort, ThreadStatus, Ttl
+from api.serde import dumps, loads
 from api.storage.base import Records
 from api.storage.sqlite import rows
 from api.storage.sqlite.database import Database, first
@@ -39,18 +40,47 @@ class SqliteRecords(Records):
         parameters = {"thread_id": thread_id}
         return _thread(await self._database.read(lambda db: first(db.execute(self._queries["get_thread"], parameters))))
 
-    async def patch_thread(self, thread_id: str, metadata: Json) -> Thread | None:
+    async def patch_thread(self, thread_id: str, metadata: Json, *, ttl: Ttl | None = None) -> Thread | None:
         patch = loads(rows.text(metadata))
-        parameters = {"thread_id": thread_id, "now": rows.now()}
+        parameters = {"thread_id": thread_id, "now": rows.now(), **rows.ttl_parameters(ttl)}
 
         def merge(connection: sqlite3.Connection) -> sqlite3.Row | None:
             row = first(connection.execute(self._queries["get_thread"], parameters))
             if row is None:
                 return None
+            if ttl is not None:
+                connection.execute(self._queries["set_thread_ttl"], parameters)
             merged = rows.text({**loads(row["metadata"]), **patch})
             return first(connection.execute(self._queries["set_thread_metadata"], {**parameters, "metadata": merged}))
 
         return _thread(await self._database.write(merge))
+
+    async def set_thread_state(
+        self, thread_id: str, *, status: ThreadStatus, values: bytes | None, interrupts: bytes
+    ) -> Thread | None:
+        parameters = {
+            "thread_id": thread_id,
+            "status": status,
+            "values": values,
+            "interrupts": interrupts,
+            "now": rows.now(),
+        }
+        query = self._queries["set_thread_state"]
+        return _thread(await self._database.write(lambda db: first(db.execute(query, parameters))))
+
+    async def clear_ttl(self, thread_id: str) -> None:
+        parameters = {"thread_id": thread_id, **rows.ttl_parameters(None)}
+        await self._database.write(lambda db: db.execute(self._queries["set_thread_ttl"], parameters).rowcount)
+
+    async def next_expiry(self) -> datetime | None:
+        row = await self._database.read(lambda db: db.execute(self._queries["next_expiry"]).fetchone())
+        return None if row[0] is None else rows.moment(row[0])
+
+    async def expired_threads(self, *, limit: int = 100) -> Sequence[Thread]:
+        parameters = {"now": rows.now(), "limit": limit}
+        query = self._queries["expired_threads"]
+        found = await self._database.read(lambda db: db.execute(query, parameters).fetchall())
+        return [rows.thread(row) for row in found]
 
     async def delete_thread(self, thread_id: str) -> bool:
         parameters = {"thread_id": thread_id}
@@ -67,16 +97,29 @@ class SqliteRecords(Records):
         return deleted
 
     async def search_threads(
-        self, *, metadata: Json | None = None, status: ThreadStatus | None = None, limit: int = 10, offset: int = 0
-    ) -> Sequence[Thread]:
+        self,
+        *,
+        ids: Collection[str] | None = None,
+        metadata: Json | None = None,
+        values: Json | None = None,
+        status: ThreadStatus | None = None,
+        sort_by: ThreadSort = "updated_at",
+        descending: bool = True,
+        limit: int = 10,
+        offset: int = 0,
+    ) -> tuple[Sequence[Thread], int]:
         parameters = {
+            "ids": dumps(list(ids)).decode() if ids else None,
             "metadata": rows.text(metadata) if metadata else None,
+            "values": rows.text(values) if values else None,
             "status": status,
+            "sort_by": sort_by,
+            "descending": descending,
             "limit": limit,
             "offset": offset,
         }
         found = await self._database.read(lambda db: db.execute(self._queries["search_threads"], parameters).fetchall())
-        return [rows.thread(row) for row in found]
+        return [rows.thread(row) for row in found if row["thread_id"] is not None], found[0]["total"]
 
     async def get_run(self, run_id: str) -> Run | None:
         parameters = {"run_id": run_id}

@@ -4,7 +4,7 @@ import sqlite3
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from api.schemas import Json, Run, Thread
+from api.schemas import Json, Run, Thread, Ttl
 from api.serde import dumps, loads
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -51,7 +51,16 @@ def thread_parameters(thread: Thread) -> Parameters:
         "interrupts": thread.interrupts,
         "error": thread.error,
         "events": thread.events,
+        "state_updated_at": None if thread.state_updated_at is None else micros(thread.state_updated_at),
+        **ttl_parameters(thread.ttl),
     }
+
+
+def ttl_parameters(ttl: Ttl | None) -> Parameters:
+    """The columns that say when a thread expires."""
+    if ttl is None:
+        return {"ttl_strategy": None, "ttl_minutes": None, "expires_at": None}
+    return {"ttl_strategy": ttl.strategy, "ttl_minutes": ttl.minutes, "expires_at": micros(ttl.expires_at)}
 
 
 def thread(row: sqlite3.Row) -> Thread:
@@ -67,6 +76,10 @@ def thread(row: sqlite3.Row) -> Thread:
         interrupts=row["interrupts"],
         error=row["error"],
         events=row["events"],
+        state_updated_at=None if row["state_updated_at"] is None else moment(row["state_updated_at"]),
+        ttl=None
+        if row["expires_at"] is None
+        else Ttl(row["ttl_strategy"], row["ttl_minutes"], moment(row["expires_at"])),
     )
 
 

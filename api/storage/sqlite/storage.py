@@ -1,9 +1,10 @@
-"""The SQLite backend: the database and the four that use it, opened and closed together."""
+"""The SQLite backend: the database and all that use it, opened and closed together."""
 
 from pathlib import Path
 
 from api.storage.sql import migrations, queries
 from api.storage.sqlite.assistants import SqliteAssistants
+from api.storage.sqlite.crons import SqliteCrons
 from api.storage.sqlite.database import Database
 from api.storage.sqlite.log import SqliteEventLog
 from api.storage.sqlite.queue import SqliteRunQueue
@@ -11,7 +12,7 @@ from api.storage.sqlite.records import SqliteRecords
 
 
 class SqliteStorage:
-    """Records, assistants, queue and log in one SQLite file; several processes may have it open.
+    """Records, assistants, crons, queue and log in one SQLite file; several processes may have it open.
 
     Args:
         path: the file; its folder must exist.
@@ -21,6 +22,7 @@ class SqliteStorage:
 
     records: SqliteRecords
     assistants: SqliteAssistants
+    crons: SqliteCrons
     queue: SqliteRunQueue
     log: SqliteEventLog
 
@@ -33,6 +35,7 @@ class SqliteStorage:
         self.queue = SqliteRunQueue(self.database, statements)
         self.records = SqliteRecords(self.database, statements, self.log.forget)
         self.assistants = SqliteAssistants(self.database, statements)
+        self.crons = SqliteCrons(self.database, statements)
 
     async def open(self) -> None:
         """Starts the threads, makes or migrates the schema, ends the leases of dead workers.

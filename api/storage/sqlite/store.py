@@ -1,6 +1,7 @@
 """Opens LangGraph's own store on a SQLite file: nothing wraps it, the database itself supplies what it lacks."""
 
 import contextlib
+import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -9,7 +10,6 @@ from langgraph.store.base import TTLConfig
 from langgraph.store.sqlite.aio import AsyncSqliteStore
 from langgraph.store.sqlite.base import SqliteIndexConfig
 
-from api.errors import ConfigError
 from api.storage.sql import store_script
 
 
@@ -23,21 +23,15 @@ async def open_store(
         path: the file; its folder must exist.
         ttl: how long items live.
         index: for semantic search; without it items are not embedded.
-
-    Raises:
-        ConfigError: there is an index, but this Python's sqlite3 cannot load the extension that compares vectors.
     """
-    async with aiosqlite.connect(path, isolation_level=None) as connection:
+    async with aiosqlite.connect(path, isolation_level=None, factory=_connection_class(index)) as connection:
         await connection.execute("PRAGMA journal_mode=WAL")
         # With WAL a killed process loses nothing, and no commit waits for the disk.
         await connection.execute("PRAGMA synchronous=NORMAL")
         # The schema of the vectors counts on it: those of an item go with the item.
         await connection.execute("PRAGMA foreign_keys=ON")
         store = AsyncSqliteStore(connection, index=index, ttl=ttl)
-        try:
-            await store.setup()
-        except AttributeError as exc:
-            raise ConfigError("store.index: the sqlite3 of this Python cannot load extensions.") from exc
+        await store.setup()
         await connection.executescript(store_script())
         await store.sweep_ttl()
         await store.start_ttl_sweeper()
@@ -45,3 +39,12 @@ async def open_store(
             yield store
         finally:
             await store.stop_ttl_sweeper()
+
+
+def _connection_class(index: SqliteIndexConfig | None) -> type[sqlite3.Connection]:
+    if index is None:
+        return sqlite3.Connection
+    # Imported only when used: numpy is slow to import, and few configure an index.
+    from api.storage.sqlite.vectors import VectorConnection
+
+    return VectorConnection

@@ -1,0 +1,70 @@
+"""Schedules: the dates that a cron expression means, and the clock that they are compared with."""
+
+import asyncio
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from croniter import CroniterBadDateError, croniter  # type: ignore[import-untyped]
+
+from api.errors import InvalidRequestError
+
+_MAX_LENGTH = 1000
+_LONGEST_SLEEP = 60.0
+
+
+class Clock:
+    """The time of day, and the wait for it."""
+
+    def now(self) -> datetime:
+        """The present, in UTC."""
+        return datetime.now(UTC)
+
+    async def sleep_until(self, at: datetime) -> None:
+        """Returns when that time has come."""
+        while (seconds := (at - self.now()).total_seconds()) > 0:  # noqa: ASYNC110  # time is no event
+            # In pieces: the event loop's own clock stands still while a machine sleeps, and knows of no clock change.
+            await asyncio.sleep(min(seconds, _LONGEST_SLEEP))
+
+
+def next_date(schedule: str, after: datetime, timezone: str | None = None) -> datetime:
+    """The first date of a schedule after a time, in UTC.
+
+    Args:
+        schedule: minute, hour, day of month, month, day of week; then, if given, second and year.
+        after: any time.
+        timezone: by its IANA name: what the schedule's hours are of; None is UTC.
+
+    Raises:
+        InvalidRequestError: it is no schedule, or has no such date.
+    """
+    if len(schedule) > _MAX_LENGTH or not croniter.is_valid(schedule):
+        raise InvalidRequestError(
+            f"Invalid cron schedule: '{schedule[:_MAX_LENGTH]}'. Reason: Invalid cron schedule. Ensure the schedule "
+            "uses the standard cron format (minute hour day_of_month month day_of_week). Example: '*/5 * * * *' for "
+            "every 5 minutes.",
+            field="schedule",
+        )
+    start = after.astimezone(ZoneInfo(timezone) if timezone else UTC)
+    try:
+        found: datetime = croniter(schedule, start).get_next(datetime)
+    except CroniterBadDateError:
+        raise InvalidRequestError(
+            f"Invalid cron schedule: '{schedule}'. Reason: failed to find next date", field="schedule"
+        ) from None
+    return found.astimezone(UTC)
+
+
+def check_timezone(timezone: str | None) -> None:
+    """Whether a timezone is known here; None is.
+
+    Raises:
+        InvalidRequestError: it is not.
+    """
+    if timezone is None:
+        return
+    try:
+        ZoneInfo(timezone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise InvalidRequestError(
+            f"Invalid timezone: '{timezone}'. Use IANA timezone format (e.g. 'America/New_York').", field="timezone"
+        ) from None

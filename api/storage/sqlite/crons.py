@@ -1,0 +1,159 @@
+"""Crons in SQLite: a row each, and an event that wakes the scheduler. Wake-ups stay in the process."""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+
+from api.schemas import Cron, CronSort, Json
+from api.serde import loads
+from api.storage.base import Crons
+from api.storage.sqlite.database import Database, first
+from api.storage.sqlite.rows import Parameters, micros, moment, text
+
+
+class SqliteCrons(Crons):
+    """The crons of a database.
+
+    Args:
+        database: where they are.
+        queries: the statements by name.
+    """
+
+    def __init__(self, database: Database, queries: Mapping[str, str]) -> None:
+        self._database = database
+        self._queries = queries
+        self._wake = asyncio.Event()
+
+    async def create(self, cron: Cron) -> bool:
+        parameters = _parameters(cron)
+        return await self._database.write(
+            lambda connection: connection.execute(self._queries["insert_cron"], parameters).rowcount > 0, self._wake.set
+        )
+
+    async def get(self, cron_id: str) -> Cron | None:
+        return _cron(await self._database.read(lambda connection: self._current(connection, cron_id)))
+
+    def _current(self, connection: sqlite3.Connection, cron_id: str) -> sqlite3.Row | None:
+        return first(connection.execute(self._queries["get_cron"], {"cron_id": cron_id}))
+
+    async def change(self, cron_id: str, change: Callable[[Cron], None]) -> Cron | None:
+        def apply(connection: sqlite3.Connection) -> sqlite3.Row | None:
+            cron = _cron(self._current(connection, cron_id))
+            if cron is None:
+                return None
+            change(cron)
+            connection.execute(self._queries["update_cron"], _parameters(cron))
+            return self._current(connection, cron_id)
+
+        return _cron(await self._database.write(apply, self._wake.set))
+
+    async def delete(self, cron_id: str) -> bool:
+        parameters = {"cron_id": cron_id}
+        return await self._database.write(
+            lambda connection: connection.execute(self._queries["delete_cron"], parameters).rowcount > 0
+        )
+
+    async def search(
+        self,
+        *,
+        assistant_id: str | None = None,
+        thread_id: str | None = None,
+        enabled: bool | None = None,
+        metadata: Json | None = None,
+        sort_by: CronSort = "created_at",
+        descending: bool = True,
+        limit: int = 10,
+        offset: int = 0,
+    ) -> tuple[Sequence[Cron], int]:
+        parameters = {
+            "assistant_id": assistant_id,
+            "thread_id": thread_id,
+            "enabled": enabled,
+            "metadata": text(metadata) if metadata else None,
+            "sort_by": sort_by,
+            "descending": descending,
+            "limit": limit,
+            "offset": offset,
+        }
+        rows = await self._database.read(
+            lambda connection: connection.execute(self._queries["search_crons"], parameters).fetchall()
+        )
+        return [_record(row) for row in rows if row["cron_id"] is not None], rows[0]["total"]
+
+    async def due(self, now: datetime, limit: int) -> Sequence[Cron]:
+        parameters = {"now": micros(now), "limit": limit}
+        rows = await self._database.read(
+            lambda connection: connection.execute(self._queries["due_crons"], parameters).fetchall()
+        )
+        return [_record(row) for row in rows]
+
+    async def next_due(self, now: datetime) -> datetime | None:
+        parameters = {"now": micros(now)}
+        row = await self._database.read(
+            lambda connection: first(connection.execute(self._queries["next_cron_date"], parameters))
+        )
+        return None if row is None else moment(row[0])
+
+    async def claim(self, cron: Cron, following: datetime | None) -> Cron | None:
+        parameters = {
+            "cron_id": cron.cron_id,
+            "next_run_date": _optional_micros(cron.next_run_date),
+            "following": _optional_micros(following),
+        }
+        row = await self._database.write(
+            lambda connection: first(connection.execute(self._queries["claim_cron"], parameters))
+        )
+        return _cron(row)
+
+    async def wait(self) -> None:
+        await self._wake.wait()
+        self._wake.clear()
+
+
+def _optional_micros(at: datetime | None) -> int | None:
+    return None if at is None else micros(at)
+
+
+def _optional_moment(at: int | None) -> datetime | None:
+    return None if at is None else moment(at)
+
+
+def _parameters(cron: Cron) -> Parameters:
+    return {
+        "cron_id": cron.cron_id,
+        "assistant_id": cron.assistant_id,
+        "thread_id": cron.thread_id,
+        "schedule": cron.schedule,
+        "timezone": cron.timezone,
+        "end_time": _optional_micros(cron.end_time),
+        "next_run_date": _optional_micros(cron.next_run_date),
+        "created_at": micros(cron.created_at),
+        "updated_at": micros(cron.updated_at),
+        "payload": text(cron.payload),
+        "metadata": text(cron.metadata),
+        "on_run_completed": cron.on_run_completed,
+        "enabled": cron.enabled,
+    }
+
+
+def _cron(row: sqlite3.Row | None) -> Cron | None:
+    return None if row is None else _record(row)
+
+
+def _record(row: sqlite3.Row) -> Cron:
+    return Cron(
+        cron_id=row["cron_id"],
+        assistant_id=row["assistant_id"],
+        schedule=row["schedule"],
+        created_at=moment(row["created_at"]),
+        updated_at=moment(row["updated_at"]),
+        next_run_date=_optional_moment(row["next_run_date"]),
+        thread_id=row["thread_id"],
+        timezone=row["timezone"],
+        end_time=_optional_moment(row["end_time"]),
+        payload=loads(row["payload"]),
+        metadata=loads(row["metadata"]),
+        on_run_completed=row["on_run_completed"],
+        enabled=bool(row["enabled"]),
+    )
