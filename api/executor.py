@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Itera
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from importlib.metadata import version
 from typing import Any, Protocol, cast, get_type_hints
 
 from langchain_core.callbacks import BaseCallbackHandler
@@ -28,10 +29,13 @@ from api.registry import Registry
 from api.schemas import EndStatus, Json, Outcome, Run, ThreadStatus
 from api.serde import dumps
 from api.settings import Settings
+from api.states import thread_interrupts
 from api.storage.base import EventLog, RunQueue
 from api.tracker import RunTracker
 
 logger = logging.getLogger(__name__)
+
+_LANGGRAPH = version("langgraph")
 
 _LONGEST_LAG = 0.005
 """Seconds that a run which only appends may be ahead of its readers."""
@@ -269,7 +273,7 @@ class Executor:
             snapshot = await self._snapshot(attempt.run)
             if snapshot is not None and snapshot.config.get("configurable", {}).get("checkpoint_id"):
                 values, waiting = snapshot.values, bool(snapshot.next)
-                interrupts = {task.id: task.interrupts for task in snapshot.tasks if task.interrupts}
+                interrupts = thread_interrupts(snapshot)
         thread_status: ThreadStatus = "interrupted" if waiting else "idle"
         if status in ("error", "timeout"):
             thread_status = "error"
@@ -305,7 +309,7 @@ class Executor:
         if run.kwargs["source"] == "langgraph":
             # Every checkpoint keeps a copy of this: the native API, which does not promise it, saves the space.
             identity |= {"graph_id": run.kwargs["graph_id"], "assistant_id": run.assistant_id}
-        attempt = {"run_attempt": run.attempt} if run.kwargs["source"] == "langgraph" else {}
+        attempt = {"run_attempt": run.attempt, "langgraph_version": _LANGGRAPH} if "stream_mode" in run.kwargs else {}
         config: dict[str, Any] = {
             **given,
             "configurable": {**given.get("configurable", {}), **identity},

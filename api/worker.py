@@ -6,10 +6,12 @@ Nothing polls: a created or finished run wakes the worker, a run that is due lat
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
 import uuid
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from api.executor import Executor
@@ -21,6 +23,15 @@ logger = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 1.0
 """After the storage failed to answer."""
+
+
+@dataclass(slots=True)
+class _Running:
+    """A run that executes here, or is about to."""
+
+    run: Run
+    task: asyncio.Task[None]
+    started: bool = False
 
 
 class Worker:
@@ -38,7 +49,9 @@ class Worker:
         self._executor = executor
         self._settings = settings
         self._slots = asyncio.Semaphore(settings.max_concurrent_runs)
-        self._running: dict[str, tuple[Run, asyncio.Task[None]]] = {}
+        self._running: dict[str, _Running] = {}
+        self._look = asyncio.Event()
+        """Set when a run that was claimed just now may have been cancelled."""
         self._loops: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -51,7 +64,7 @@ class Worker:
     async def stop(self) -> None:
         """Claims no more; runs have the grace time to end, what is left goes back to the queue."""
         await _cancel_all(self._loops[:1])
-        tasks = [task for _, task in self._running.values()]
+        tasks = [running.task for running in self._running.values()]
         if tasks:
             await asyncio.wait(tasks, timeout=self._settings.shutdown_grace)
         await _cancel_all(tasks)
@@ -59,12 +72,16 @@ class Worker:
 
     def cancel(self, run_id: str, action: CancelAction) -> bool:
         """Stops a run that executes here, at once; False if it does not."""
-        if run_id not in self._running:
+        running = self._running.get(run_id)
+        if running is None:
+            # It may be on its way here from the database, without the mark that was made meanwhile.
+            self._look.set()
             return False
-        run, task = self._running[run_id]
-        if run.cancel is None:
-            run.cancel = action
-            task.cancel()
+        if running.run.cancel is None:
+            running.run.cancel = action
+            # A task that is cancelled before its first step never takes it: then the mark alone ends the run.
+            if running.started:
+                running.task.cancel()
         return True
 
     async def _claim_forever(self) -> None:
@@ -82,13 +99,14 @@ class Worker:
                 await self._queue.wait(await self._until_due())
                 continue
             task = asyncio.create_task(self._execute(run), name=f"threadline-run-{run.run_id}")
-            self._running[run.run_id] = (run, task)
+            self._running[run.run_id] = _Running(run, task)
 
     async def _until_due(self) -> float | None:
         due = await self._queue.next_due()
         return None if due is None else max(0.0, (due - datetime.now(UTC)).total_seconds())
 
     async def _execute(self, run: Run) -> None:
+        self._running[run.run_id].started = True
         try:
             await self._executor.execute(run)
         except Exception:
@@ -99,7 +117,10 @@ class Worker:
 
     async def _heartbeat_forever(self) -> None:
         while True:
-            await asyncio.sleep(self._settings.lease_seconds / 3)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.lease_seconds / 3):
+                    await self._look.wait()
+            self._look.clear()
             if not self._running:
                 continue
             try:

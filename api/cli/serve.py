@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import errno
 import functools
+import gc
 import ipaddress
 import logging.config
 import math
@@ -74,6 +75,7 @@ class Server(uvicorn.Server):
             await stack.enter_async_context(self._app.router.lifespan_context(self._app))
             await super().startup(sockets)
             self._lifespan = stack.pop_all()
+        _settle_memory()
         self._on_ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -110,6 +112,17 @@ def serve(options: ServeOptions) -> None:
             ChangeReload(_reload_config(options), target=run, sockets=[listener]).run()
         else:
             run([listener])
+
+
+def _settle_memory() -> None:
+    """What is loaded by now stays: the garbage collector need not walk it again, nor run as often as for a script.
+
+    Messages and events are freed by their reference counts; collecting at Python's default pace takes an eighth of the
+    time of a run.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 50, 50)
 
 
 def _run(options: ServeOptions, sockets: list[socket.socket]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from langchain_core.messages import BaseMessage, BaseMessageChunk, message_chunk_to_message
-from langgraph.errors import EmptyChannelError, GraphRecursionError, InvalidUpdateError
+from langgraph.errors import EmptyChannelError, EmptyInputError, GraphRecursionError, InvalidUpdateError, TaskNotFound
 from langgraph.types import Command, Interrupt, Send
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -35,6 +35,8 @@ _OPEN_ERRORS = (
     GraphRecursionError,
     InvalidUpdateError,
     EmptyChannelError,
+    EmptyInputError,
+    TaskNotFound,
 )
 """Classes whose message a client may see, as LangGraph's own server has it."""
 

@@ -11,6 +11,7 @@ from typing import Any
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
     EXCLUDED_METADATA_KEYS,
+    BaseCheckpointSaver,
     ChannelVersions,
     Checkpoint,
     CheckpointMetadata,
@@ -54,6 +55,15 @@ _Key = tuple[str, str]
 
 class SqliteCheckpoints(AsyncSqliteSaver):
     """The saver with `adelete_for_runs`, `acopy_thread` and `aprune`, as BaseCheckpointSaver defines them."""
+
+    def get_next_version(self, current: Any, channel: None) -> Any:
+        """A number, as BaseCheckpointSaver has it by default.
+
+        The saver's own versions are texts of 49 characters; every checkpoint has several of them.
+        """
+        if isinstance(current, str):
+            return super().get_next_version(current, channel)
+        return BaseCheckpointSaver.get_next_version(self, current, channel)
 
     async def aput(
         self,

@@ -1,0 +1,25 @@
+"""The worker: a cancel is never lost, wherever the run is when it comes."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from api.app import Threadline
+from api.protocols.native import AgentRequest
+from api.settings import Settings
+
+
+@pytest.mark.parametrize("turns", range(16))
+async def test_run_is_cancelled_at_any_turn_of_the_loop_after_its_creation(config: Path, turns: int) -> None:
+    async with Threadline(Settings(config=config, lease_seconds=3600)) as threadline:
+        for _ in range(4):
+            run = await threadline.runs.create(await threadline.agents.request("gated", AgentRequest(input="hold")))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await threadline.runs.cancel_if_active(run.run_id)
+            async with asyncio.timeout(20):
+                events = [event async for batch in threadline.runs.follow(run.run_id) for event in batch]
+            assert events[-1].kind == "end"
+            assert [event.seq for event in events] == list(range(1, len(events) + 1))
+            assert (await threadline.storage.records.active_runs(run.thread_id)) == []
