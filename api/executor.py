@@ -11,7 +11,6 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Itera
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import version
 from typing import Any, Protocol, cast, get_type_hints
 
 from langchain_core.callbacks import BaseCallbackHandler
@@ -23,7 +22,7 @@ from api.errors import FencedError, RunError, UnserializableError, run_error
 from api.events import Entry
 from api.metrics import Metrics
 from api.protocols.astream_events import EventsFold
-from api.protocols.langgraph import LangGraphFold, RunCommand, error_payload
+from api.protocols.langgraph import LANGGRAPH, LangGraphFold, RunCommand, error_payload
 from api.protocols.native import STREAM_MODES, NativeFold
 from api.registry import Registry
 from api.schemas import EndStatus, Json, Outcome, Run, ThreadStatus
@@ -34,8 +33,6 @@ from api.storage.base import EventLog, RunQueue
 from api.tracker import RunTracker
 
 logger = logging.getLogger(__name__)
-
-_LANGGRAPH = version("langgraph")
 
 _LONGEST_LAG = 0.005
 """Seconds that a run which only appends may be ahead of its readers."""
@@ -282,7 +279,7 @@ class Executor:
             thread_status=thread_status,
             values=self._encoded(attempt.run, values),
             interrupts=self._encoded(attempt.run, interrupts) or b"{}",
-            error=None if error is None else dumps(error_payload(error)).decode(),
+            error=None if error is None else dumps(error_payload(error, attempt.run.cancel)).decode(),
         )
 
     def _encoded(self, run: Run, value: Any) -> bytes | None:
@@ -309,7 +306,7 @@ class Executor:
         if run.kwargs["source"] == "langgraph":
             # Every checkpoint keeps a copy of this: the native API, which does not promise it, saves the space.
             identity |= {"graph_id": run.kwargs["graph_id"], "assistant_id": run.assistant_id}
-        attempt = {"run_attempt": run.attempt, "langgraph_version": _LANGGRAPH} if "stream_mode" in run.kwargs else {}
+        attempt = {"run_attempt": run.attempt, "langgraph_version": LANGGRAPH} if "stream_mode" in run.kwargs else {}
         config: dict[str, Any] = {
             **given,
             "configurable": {**given.get("configurable", {}), **identity},

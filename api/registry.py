@@ -32,6 +32,10 @@ _NAMESPACE = uuid.UUID("6ba7b821-9dad-11d1-80b4-00c04fd430c8")
 """LangGraph's: a default assistant's id is the uuid5 of its graph's name in it."""
 
 
+_UNNAMED = "LangGraph"
+"""What LangGraph calls a graph that was compiled without a name."""
+
+
 def default_assistant_id(graph_id: str) -> str:
     """The id of the assistant that every graph has by itself."""
     return str(uuid.uuid5(_NAMESPACE, graph_id))
@@ -111,17 +115,19 @@ class Registry:
         if not entry.is_factory:
             ready = self._ready[stateless]
             if entry.graph_id not in ready:
-                ready[entry.graph_id] = self._with_storage(entry.target, stateless=stateless)
+                ready[entry.graph_id] = self._with_storage(entry.graph_id, entry.target, stateless=stateless)
             yield ready[entry.graph_id]
             return
         async with contextlib.AsyncExitStack() as stack:
             made = await _make(entry.target, config or {}, stack)
-            yield self._with_storage(_runnable(made, f"the factory of {entry.graph_id!r}"), stateless=stateless)
+            yield self._with_storage(
+                entry.graph_id, _runnable(made, f"the factory of {entry.graph_id!r}"), stateless=stateless
+            )
 
-    def _with_storage(self, graph: Runnable[Any, Any], *, stateless: bool) -> Runnable[Any, Any]:
+    def _with_storage(self, graph_id: str, graph: Runnable[Any, Any], *, stateless: bool) -> Runnable[Any, Any]:
         if not isinstance(graph, Pregel):
             return graph
-        update: dict[str, Any] = {}
+        update: dict[str, Any] = {"name": graph_id} if graph.name == _UNNAMED else {}
         if self.checkpointer is not None:
             update["checkpointer"] = None if stateless else self.checkpointer
         if self.store is not None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 from langchain_core.utils.uuid import uuid7
@@ -58,10 +57,9 @@ class RunRequests:
         thread = await self._storage.records.get_thread(thread_id) if thread_id else None
         metadata = {
             **assistant.metadata,
-            **(thread.metadata if thread else {}),
+            **({**thread.metadata, "graph_id": assistant.graph_id} if thread else {}),
             **config.get("metadata", {}),
             **(body.metadata or {}),
-            "graph_id": assistant.graph_id,
             "assistant_id": assistant.assistant_id,
         }
         kwargs = {
@@ -77,6 +75,7 @@ class RunRequests:
             kwargs=kwargs,
             thread_id=thread_id,
             new_thread=_new_thread(body, thread_id, assistant, config),
+            thread_config=_thread_config(assistant, thread, config),
             metadata=metadata,
             multitask_strategy=body.multitask_strategy,
             due_at=datetime.now(UTC) + timedelta(seconds=body.after_seconds) if body.after_seconds else None,
@@ -94,6 +93,13 @@ def _merged_config(assistant: Assistant, thread: Thread | None, config: Json, bo
     return merged(assistant.config, of_thread, config, {"configurable": checkpoint} if checkpoint else {})
 
 
+def _thread_config(assistant: Assistant, thread: Thread | None, config: Json) -> Json:
+    """What the thread keeps of the settings, for its later runs."""
+    of_thread = thread.config if thread else {}
+    configurable = {**assistant.config.get("configurable", {}), **of_thread.get("configurable", {})}
+    return {**assistant.config, **of_thread, **config, "configurable": configurable}
+
+
 def _new_thread(body: RunCreate, thread_id: str | None, assistant: Assistant, config: Json) -> Thread | None:
     """The thread to make if it is not there; None if it must be."""
     if thread_id is not None and body.if_not_exists != "create":
@@ -101,7 +107,7 @@ def _new_thread(body: RunCreate, thread_id: str | None, assistant: Assistant, co
     now = datetime.now(UTC)
     identity = {"graph_id": assistant.graph_id, "assistant_id": assistant.assistant_id}
     metadata = {**identity, **config.get("metadata", {}), **(body.metadata or {})}
-    settings: dict[str, Any] = merged(assistant.config, config)
+    settings = _thread_config(assistant, None, config)
     return Thread(thread_id or str(uuid7()), now, now, metadata=metadata, config=settings, status="busy")
 
 

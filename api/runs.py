@@ -12,7 +12,7 @@ from langchain_core.utils.uuid import uuid7
 from api.errors import FencedError, NotFoundError, ThreadlineError
 from api.events import END, Event, end
 from api.executor import Executor
-from api.schemas import TERMINAL, CancelAction, EndStatus, Json, MultitaskStrategy, Run, Source, Thread
+from api.schemas import TERMINAL, CancelAction, EndStatus, Json, MultitaskStrategy, Run, RunStatus, Source, Thread
 from api.serde import dumps, loads
 from api.settings import Settings
 from api.storage.base import Storage
@@ -43,6 +43,8 @@ class RunRequest:
     """None makes a new thread."""
     new_thread: Thread | None = None
     """Made if it does not exist."""
+    thread_config: Json | None = None
+    """What an existing thread's config becomes; None leaves it."""
     metadata: Json = field(default_factory=dict)
     multitask_strategy: MultitaskStrategy = "reject"
     due_at: datetime | None = None
@@ -67,7 +69,7 @@ class Runs:
         self._readers: Counter[str] = Counter()
         self._doomed: dict[str, Run] = {}
         """Runs that have ended and are to be deleted, by id."""
-        self._deletions: set[asyncio.Task[None]] = set()
+        self._deletions: dict[str, asyncio.Task[None]] = {}
 
     async def open(self) -> None:
         """Deletes what stateless runs of an earlier process left."""
@@ -76,9 +78,10 @@ class Runs:
 
     async def close(self) -> None:
         """Ends what waits to delete something."""
-        for task in self._deletions:
+        deletions = list(self._deletions.values())
+        for task in deletions:
             task.cancel()
-        await asyncio.gather(*self._deletions, return_exceptions=True)
+        await asyncio.gather(*deletions, return_exceptions=True)
 
     async def create(self, request: RunRequest) -> Run:
         """Creates a pending run, and its thread if none is named; it starts at once.
@@ -105,7 +108,9 @@ class Runs:
             due_at=request.due_at,
         )
         limit = self._settings.max_queued_runs
-        for marked in await self._storage.queue.enqueue(run, thread=thread, limit=limit):
+        for marked in await self._storage.queue.enqueue(
+            run, thread=thread, thread_config=request.thread_config, limit=limit
+        ):
             await self._stop(marked, marked.cancel or "interrupt")
         return run
 
@@ -119,10 +124,28 @@ class Runs:
         Raises:
             NotFoundError: there is none.
         """
-        run = await self._storage.records.get_run(run_id)
-        if run is None or thread_id not in (None, run.thread_id):
-            raise NotFoundError(f"Run {run_id} not found", field="run_id")
+        run = await self._record(run_id)
+        if thread_id not in (None, run.thread_id) or self._is_rolled_back(run_id):
+            raise _not_found(run_id)
         return run
+
+    async def of_thread(
+        self, thread_id: str, *, status: RunStatus | None = None, limit: int = 10, offset: int = 0
+    ) -> list[Run]:
+        """A thread's runs, newest first."""
+        found = await self._storage.records.list_runs(thread_id, status=status, limit=limit, offset=offset)
+        return [run for run in found if not self._is_rolled_back(run.run_id)]
+
+    async def _record(self, run_id: str) -> Run:
+        run = await self._storage.records.get_run(run_id)
+        if run is None:
+            raise _not_found(run_id)
+        return run
+
+    def _is_rolled_back(self, run_id: str) -> bool:
+        """Whether it is there only for those who still read it."""
+        run = self._doomed.get(run_id)
+        return run is not None and run.cancel == "rollback"
 
     async def follow(self, run_id: str, after: int = 0) -> AsyncGenerator[Sequence[Event]]:
         """The run's events past a cursor, in batches, until the terminal one; an empty batch is a heartbeat.
@@ -148,7 +171,7 @@ class Runs:
 
     async def _events(self, run_id: str, after: int) -> AsyncGenerator[Sequence[Event]]:
         log, silence = self._storage.log, self._settings.heartbeat_interval
-        ended = (await self.get(run_id)).status in TERMINAL
+        ended = (await self._record(run_id)).status in TERMINAL
         while True:
             if events := await log.read(run_id, after, PAGE):
                 yield events
@@ -160,7 +183,7 @@ class Runs:
                     yield last
                 return
             elif not await log.wait(run_id, after, silence):
-                ended = (await self.get(run_id)).status in TERMINAL
+                ended = (await self._record(run_id)).status in TERMINAL
                 if not ended:
                     yield ()
 
@@ -178,7 +201,7 @@ class Runs:
             if after < last:
                 yield tail
             return
-        status: EndStatus = (await self.get(run_id)).status  # type: ignore[assignment]  # terminal, as seen above
+        status: EndStatus = (await self._record(run_id)).status  # type: ignore[assignment]  # terminal, as seen above
         yield (Event(last + 1, *end(status)),)
 
     async def check_cursor(self, run_id: str, after: int) -> None:
@@ -250,16 +273,26 @@ class Runs:
         if run.cancel != "rollback" and not run.kwargs.get("temporary"):
             return
         self._doomed[run.run_id] = run
-        if not self._readers[run.run_id]:
+        if self._readers[run.run_id]:
+            return
+        if run.cancel == "rollback":
+            await self._delete(run.run_id)
+        else:
             self._delete_soon(run.run_id, self._keep_seconds(run) or _UNREAD_SECONDS)
 
     def _keep_seconds(self, run: Run) -> float:
         return _RESUMABLE_SECONDS if run.kwargs.get("resumable") else 0
 
     def _delete_soon(self, run_id: str, seconds: float) -> None:
+        if (earlier := self._deletions.get(run_id)) is not None:
+            earlier.cancel()
         task = asyncio.create_task(self._delete_later(run_id, seconds))
-        self._deletions.add(task)
-        task.add_done_callback(self._deletions.discard)
+        self._deletions[run_id] = task
+        task.add_done_callback(lambda done: self._forget_deletion(run_id, done))
+
+    def _forget_deletion(self, run_id: str, done: asyncio.Task[None]) -> None:
+        if self._deletions.get(run_id) is done:
+            del self._deletions[run_id]
 
     async def _delete_later(self, run_id: str, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -290,3 +323,7 @@ class Runs:
         except FencedError:
             # Claimed meanwhile: either the claim read the mark, or the run is with the worker by now.
             self._worker.cancel(run.run_id, action)
+
+
+def _not_found(run_id: str) -> NotFoundError:
+    return NotFoundError(f"Run {run_id} not found", field="run_id")

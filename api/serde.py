@@ -15,11 +15,26 @@ from collections.abc import Mapping, Set
 from typing import Any
 
 import orjson
+from langgraph.errors import EmptyInputError, GraphBubbleUp, InvalidUpdateError, TaskNotFound
 
 from api.errors import UnserializableError
 
 Fragment = orjson.Fragment
 """JSON that is encoded already and goes into a larger document as it is."""
+
+_OPEN_ERRORS = (
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    RuntimeError,
+    RecursionError,
+    TimeoutError,
+    InvalidUpdateError,
+    GraphBubbleUp,
+    EmptyInputError,
+    TaskNotFound,
+)
 
 _OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
 _SURROGATES = re.compile(r"[\ud800-\udfff]")
@@ -54,6 +69,15 @@ def loads(data: bytes | str) -> Any:
     return orjson.loads(data)
 
 
+def exception_payload(exc: BaseException) -> dict[str, str]:
+    """An exception as clients see it: its class, and its message if Python or LangGraph wrote it.
+
+    Other classes' messages may hold what is not for clients; LangGraph's own server draws the same line.
+    """
+    shown = str(exc) if isinstance(exc, _OPEN_ERRORS) else "An internal error occurred"
+    return {"error": type(exc).__name__, "message": shown}
+
+
 def _default(value: Any) -> Any:
     dump = getattr(value, "model_dump", None)
     if dump is not None and not isinstance(value, type):
@@ -67,7 +91,7 @@ def _default(value: Any) -> Any:
 def _default_by_type(value: Any) -> Any:
     match value:
         case BaseException():
-            return {"error": type(value).__name__, "message": str(value)}
+            return exception_payload(value)
         case Set() | deque() | tuple():
             return list(value)
         case Mapping():

@@ -6,39 +6,26 @@ Names, payloads and order are those of LangGraph's own server (langgraph-api 0.1
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from importlib.metadata import version
 from typing import Any, Literal
 
 from langchain_core.messages import BaseMessage, BaseMessageChunk, message_chunk_to_message
-from langgraph.errors import EmptyChannelError, EmptyInputError, GraphRecursionError, InvalidUpdateError, TaskNotFound
 from langgraph.types import Command, Interrupt, Send
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from api.configs import Config, Metadata, Settings
 from api.errors import InvalidRequestError, RunError
 from api.events import END, Entry, Event, end, entry
-from api.schemas import EndStatus, Json, MultitaskStrategy, OnDisconnect, Run
-from api.serde import Fragment, dumps, loads
+from api.schemas import CancelAction, EndStatus, Json, MultitaskStrategy, OnDisconnect, Run
+from api.serde import Fragment, dumps, exception_payload, loads
 
 StreamMode = Literal[
     "values", "messages", "messages-tuple", "updates", "events", "custom", "debug", "tasks", "checkpoints"
 ]
 
+LANGGRAPH = version("langgraph")
+
 _INTERRUPT = "__interrupt__"
-_OPEN_ERRORS = (
-    ValueError,
-    TypeError,
-    KeyError,
-    AttributeError,
-    RuntimeError,
-    RecursionError,
-    TimeoutError,
-    GraphRecursionError,
-    InvalidUpdateError,
-    EmptyChannelError,
-    EmptyInputError,
-    TaskNotFound,
-)
-"""Classes whose message a client may see, as LangGraph's own server has it."""
 
 
 class RunCommand(BaseModel):
@@ -112,7 +99,7 @@ class RunCreate(BaseModel):
         durability = self.durability or ("exit" if self.checkpoint_during is False else "async")
         return {
             "input": self.input,
-            "command": None if self.command is None else self.command.model_dump(),
+            "command": self.command.model_dump(exclude_unset=True) if self.command else None,
             "stream_mode": self.stream_mode,
             "interrupt_before": self.interrupt_before,
             "interrupt_after": self.interrupt_after,
@@ -247,14 +234,19 @@ def checkpoint_of(config: Any) -> Json | None:
     return {name: configurable[name] for name in names if name in configurable}
 
 
-def error_payload(error: RunError) -> Json:
-    """An error as the reference tells it: its class, and its message if that may be shown."""
+def error_payload(error: RunError, cancel: CancelAction | None = None) -> Json:
+    """An error as the reference tells it: its class, and its message if that may be shown.
+
+    Args:
+        error: the error.
+        cancel: how the run was cancelled, if it was.
+    """
     cause = error.cause
     if cause is None:
-        name = {"cancelled": "UserInterrupt", "timeout": "TimeoutError"}.get(error.code, "RunError")
+        cancelled = "UserRollback" if cancel == "rollback" else "UserInterrupt"
+        name = {"cancelled": cancelled, "timeout": "TimeoutError"}.get(error.code, "RunError")
         return {"error": name, "message": error.message}
-    shown = str(cause) if isinstance(cause, _OPEN_ERRORS) else "An internal error occurred"
-    return {"error": type(cause).__name__, "message": shown}
+    return exception_payload(cause)
 
 
 _ALWAYS = frozenset({"metadata", "error", "feedback"})
@@ -365,6 +357,25 @@ def run_record(run: Run) -> Json:
         "updated_at": run.updated_at,
         "status": run.status,
         "metadata": run.metadata,
-        "kwargs": run.kwargs,
+        "kwargs": _kwargs(run),
         "multitask_strategy": run.multitask_strategy,
     }
+
+
+def _kwargs(run: Run) -> Json:
+    """A run's arguments as the reference shows them: with the ids that its graph is given, without what is ours."""
+    kwargs = {name: value for name, value in run.kwargs.items() if name not in ("source", "graph_id")}
+    config = kwargs.get("config") or {}
+    ids = {
+        "run_id": run.run_id,
+        "thread_id": run.thread_id,
+        "graph_id": run.kwargs.get("graph_id"),
+        "assistant_id": run.assistant_id,
+    }
+    attempt = {"run_attempt": run.attempt, "langgraph_version": LANGGRAPH} if run.attempt else {}
+    kwargs["config"] = {
+        **config,
+        "configurable": {**config.get("configurable", {}), **ids},
+        "metadata": {**config.get("metadata", {}), **attempt},
+    }
+    return kwargs

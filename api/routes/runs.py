@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from api.deps import ThreadlineDep, documented, json_body, parsed
 from api.errors import InvalidRequestError, NotFoundError, invalid
@@ -20,7 +20,7 @@ router = APIRouter(tags=["runs"])
 RunBody = Annotated[RunCreate, Depends(json_body(RunCreate))]
 Flag = Annotated[bool, Query()]
 Action = Annotated[CancelAction, Query()]
-_BATCH: TypeAdapter[list[RunCreate]] = TypeAdapter(list[RunCreate])
+_BATCH: TypeAdapter[list[RunCreate]] = TypeAdapter(Annotated[list[RunCreate], Field(min_length=1, max_length=1000)])
 
 
 @router.post("/threads/{thread_id}/runs", openapi_extra=documented(RunCreate))
@@ -90,12 +90,17 @@ async def cancel_runs(
             field="status",
         )
     if body.status is None:
-        check_uuid(body.thread_id or "", "Invalid thread ID: must be a UUID")
-        for run_id in body.run_ids or ():
+        if body.thread_id is None or not body.run_ids:
+            raise InvalidRequestError("Give either status, or thread_id and run_ids.", field="run_ids")
+        check_uuid(body.thread_id, "Invalid thread ID: must be a UUID")
+        for run_id in body.run_ids:
             check_uuid(run_id, "Invalid run ID: must be a UUID")
     found = await threadline.runs.active(body.status or "all", thread_id=body.thread_id, run_ids=body.run_ids)
     if not found:
-        raise NotFoundError("No runs found to cancel.")
+        raise NotFoundError(
+            "No matching runs to cancel. Please verify the thread ID and run IDs are correct, "
+            "and the runs haven't been deleted or completed."
+        )
     for run in found:
         await threadline.runs.cancel(run.run_id, "rollback" if action == "rollback" else "interrupt")
     return Response(status_code=204)
@@ -113,7 +118,7 @@ async def list_runs(
     """A thread's runs, newest first."""
     check_uuid(thread_id, "Invalid thread ID: must be a UUID")
     await threadline.threads.get(thread_id)
-    runs = await threadline.storage.records.list_runs(thread_id, status=status, limit=limit, offset=offset)
+    runs = await threadline.runs.of_thread(thread_id, status=status, limit=limit, offset=offset)
     return JsonResponse([_selected(run_record(run), select) for run in runs])
 
 
@@ -188,7 +193,7 @@ async def cancel_run(
     run = await _run(thread_id, run_id, threadline)
     if run.status in TERMINAL:
         raise NotFoundError(f"Run {run_id} is not pending or running.", field="run_id")
-    following = asyncio.ensure_future(_body_of(run, threadline)) if wait else None
+    following = asyncio.ensure_future(_ended(run, threadline)) if wait else None
     await threadline.runs.cancel(run.run_id, "rollback" if action == "rollback" else "interrupt")
     if following is None:
         return Response(status_code=202)
@@ -275,6 +280,11 @@ async def _body_of(run: Run, threadline: ThreadlineDep) -> bytes:
     return result.body(
         await threadline.runs.result_of_thread(run.thread_id) if not run.kwargs.get("temporary") else b"{}"
     )
+
+
+async def _ended(run: Run, threadline: ThreadlineDep) -> bytes:
+    await threadline.runs.collect(run.run_id, ())
+    return b"{}"
 
 
 def _canceller(run: Run, threadline: ThreadlineDep) -> Callable[[], Awaitable[None]]:

@@ -126,12 +126,19 @@ class Records(Protocol):
 class RunQueue(Protocol):
     """The runs table as a queue: first in, first out; one run of a thread at a time."""
 
-    async def enqueue(self, run: Run, *, thread: Thread | None = None, limit: int | None = None) -> Sequence[Run]:
+    async def enqueue(
+        self,
+        run: Run,
+        *,
+        thread: Thread | None = None,
+        thread_config: Json | None = None,
+        limit: int | None = None,
+    ) -> Sequence[Run]:
         """Adds a pending run, and its thread if that is given and does not exist, in one transaction; wakes a worker.
 
         The run's `multitask_strategy` decides about other pending or running runs of the thread: `reject` refuses,
         `enqueue` waits behind them, `interrupt` and `rollback` mark them to be cancelled so. The thread's metadata gets
-        the run's `assistant_id`, and `graph_id` of its kwargs.
+        the run's `assistant_id`, and `graph_id` of its kwargs; its config becomes `thread_config`, if that is given.
 
         Returns:
             The runs that it marked, for the caller to stop.

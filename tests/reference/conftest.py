@@ -1,82 +1,68 @@
-"""Starts `langgraph dev`, the reference server, on a copy of a folder."""
+"""Fixtures that serve graphs with the reference server, `langgraph dev`, and with Threadline beside it."""
 
-import asyncio
 import contextlib
 import os
 import shutil
-import socket
-import sysconfig
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
 
+from tests.reference.servers import LANGGRAPH, langgraph_dev, threadline
+
 ROOT = Path(__file__).parent.parent.parent
-COMMAND = Path(sysconfig.get_path("scripts")) / "langgraph"
+GRAPHS = Path(__file__).parent / "graphs"
 
 Reference = Callable[[Path], contextlib.AbstractAsyncContextManager[httpx.AsyncClient]]
 
 
 @pytest.fixture
-def reference() -> Reference:
+def reference(has_reference: None) -> Reference:
     """Serves a folder that has a langgraph.json; yields a client. The server's own log is shown if it fails."""
-    if not COMMAND.exists():
+    return _client_of_reference
+
+
+@pytest.fixture(scope="session")
+def has_reference() -> None:
+    """Skips where the reference is not installed."""
+    if not LANGGRAPH.exists():
         reason = "langgraph-cli[inmem] is not installed: make test installs it"
         if os.environ.get("CI") == "true":
             pytest.fail(reason)
         pytest.skip(reason)
-    return _dev_server
+
+
+@dataclass(frozen=True)
+class Servers:
+    """URLs of two servers that serve the same graphs."""
+
+    reference: str
+    threadline: str
+
+
+@pytest.fixture(scope="session")
+def servers(has_reference: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    """Both servers, each on its own copy of `graphs`."""
+    with (
+        langgraph_dev(copy_of_graphs(tmp_path_factory.mktemp("reference"))) as theirs,
+        threadline(copy_of_graphs(tmp_path_factory.mktemp("threadline"))) as ours,
+    ):
+        yield Servers(theirs, ours)
 
 
 @contextlib.asynccontextmanager
-async def _dev_server(folder: Path) -> AsyncIterator[httpx.AsyncClient]:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    process = await asyncio.create_subprocess_exec(
-        COMMAND,
-        *(
-            "dev",
-            "--no-browser",
-            "--no-reload",
-            "--host",
-            "127.0.0.1",
-            "--port",
-            str(port),
-            "--n-jobs-per-worker",
-            "10",
-        ),
-        cwd=folder,
-        env={**os.environ, "LANGSMITH_TRACING": "false", "PYTHONWARNINGS": ""},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        start_new_session=True,
-    )
-    assert process.stdout is not None
-    log: list[str] = []
-    reading = asyncio.create_task(_read(process.stdout, log, until="Application started up"))
-    try:
-        await asyncio.wait_for(reading, 60)
-        draining = asyncio.create_task(_read(process.stdout, log))
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+async def _client_of_reference(folder: Path) -> AsyncIterator[httpx.AsyncClient]:
+    with langgraph_dev(folder) as url:
+        async with httpx.AsyncClient(base_url=url, timeout=30) as client:
             yield client
-    except BaseException:
-        print("".join(log[-100:]))  # noqa: T201  # pytest shows it with the failure
-        raise
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, 15)
-        await process.wait()
-        await draining
 
 
-async def _read(stream: asyncio.StreamReader, log: list[str], until: str | None = None) -> None:
-    async for line in stream:
-        log.append(line.decode(errors="replace"))
-        if until is not None and until in log[-1]:
-            return
-    if until is not None:
-        raise RuntimeError("the reference server ended")
+def copy_of_graphs(target: Path) -> Path:
+    """The app that is served for the comparison."""
+    shutil.copytree(GRAPHS, target, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
+    return target
 
 
 def copy_of_project(target: Path) -> Path:

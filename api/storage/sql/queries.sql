@@ -49,7 +49,8 @@ LIMIT :limit;
 
 -- name: set_thread_busy
 UPDATE threads
-SET status = 'busy', updated_at = :now, metadata = json_patch(metadata, :identity)
+SET status = 'busy', updated_at = :now, metadata = json_patch(metadata, :identity),
+    config = coalesce(:config, config)
 WHERE thread_id = :thread_id;
 
 -- name: delete_thread

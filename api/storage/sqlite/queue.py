@@ -32,24 +32,34 @@ class SqliteRunQueue(RunQueue):
         self._queries = queries
         self._wake = asyncio.Event()
 
-    async def enqueue(self, run: Run, *, thread: Thread | None = None, limit: int | None = None) -> Sequence[Run]:
+    async def enqueue(
+        self,
+        run: Run,
+        *,
+        thread: Thread | None = None,
+        thread_config: Json | None = None,
+        limit: int | None = None,
+    ) -> Sequence[Run]:
         run_columns = rows.run_parameters(run)
-        identity = rows.text({"assistant_id": run.assistant_id, **_named(run.kwargs, "graph_id")})
+        changes = {
+            "identity": rows.text({"assistant_id": run.assistant_id, **_named(run.kwargs, "graph_id")}),
+            "config": None if thread_config is None else rows.text(thread_config),
+        }
         thread_columns = None if thread is None else rows.thread_parameters(thread)
         marked = await self._database.write(
-            lambda connection: self._enqueue(connection, run_columns, thread_columns, identity, limit), self._wake.set
+            lambda connection: self._enqueue(connection, run_columns, thread_columns, changes, limit), self._wake.set
         )
         return [rows.run(row) for row in marked]
 
     def _enqueue(
-        self, db: sqlite3.Connection, run: Parameters, thread: Parameters | None, identity: str, limit: int | None
+        self, db: sqlite3.Connection, run: Parameters, thread: Parameters | None, changes: Parameters, limit: int | None
     ) -> Sequence[sqlite3.Row]:
         if thread is not None:
             db.execute(self._queries["insert_thread"], thread)
         marked = self._make_way(db, run)
         if limit is not None and db.execute(self._queries["count_active_runs"]).fetchone()[0] >= limit:
             raise OverloadedError(f"{limit} runs wait or execute already.")
-        busy = {"thread_id": run["thread_id"], "now": rows.now(), "identity": identity}
+        busy = {"thread_id": run["thread_id"], "now": rows.now(), **changes}
         if db.execute(self._queries["set_thread_busy"], busy).rowcount == 0:
             raise NotFoundError("Thread or assistant not found.", field="thread_id")
         if db.execute(self._queries["insert_run"], run).rowcount == 0:
