@@ -112,7 +112,13 @@ async def test_webhook_gets_the_run_and_its_values() -> None:
         "updated_at": "2026-06-01T12:00:00+00:00",
         "metadata": {"m": 1},
         "status": "success",
-        "kwargs": {"webhook": f"{url}/hook?token=1"},
+        "kwargs": {
+            "webhook": f"{url}/hook?token=1",
+            "config": {
+                "configurable": {"run_id": "r", "thread_id": "t", "graph_id": None, "assistant_id": "a"},
+                "metadata": {},
+            },
+        },
         "multitask_strategy": "reject",
         "run_started_at": "2026-06-01T12:00:00+00:00",
         "values": {"answer": 42},

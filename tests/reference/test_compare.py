@@ -49,6 +49,7 @@ DIFFERENT = {
     "runs/cancel many by id": "one wording for nothing to cancel",
     "runs/delete while it runs": "a run under way is not deleted: 409",
     "runs/nothing there": "the unknown run is named, and joining it is a 404 rather than a 200 with an error inside",
+    "runs/under way": "a state that is read meanwhile may be a step behind the stream: durability is async",
     "runs/ids that are none": "422, as elsewhere",
 }
 """Scenarios that are left out, because the answers differ: how, and why."""
