@@ -9,7 +9,6 @@ from typing import Annotated, Any, TypedDict
 
 import openai
 import pytest
-from graph.offline import OfflineChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.runnables import Runnable
 from langchain_openai import ChatOpenAI
@@ -17,6 +16,7 @@ from langgraph.graph import START, StateGraph, add_messages
 
 from graph.final_answer import FinalAnswerModel
 from graph.models import OFFLINE, Models, chat_model
+from graph.offline import OfflineChatModel
 from tests.openai_server import CUT, HANG, Call, Delta, OpenAIServer, openai_server, pieces
 
 VARIABLES = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_MODEL", "OPENAI_API_BASE", "OPENAI_ORG_ID", "OPENAI_PROXY")
