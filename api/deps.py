@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 Body = TypeVar("Body", bound=BaseModel)
 
 
-def threadline(request: Request) -> "Threadline":
-    """The Threadline that this app serves."""
+async def threadline(request: Request) -> "Threadline":
+    """The Threadline that this app serves. A coroutine, as FastAPI runs a plain function in a thread."""
     return cast("Threadline", request.app.state.threadline)
 
 
