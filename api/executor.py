@@ -7,7 +7,7 @@ claimed run ──> graph.astream / astream_events ──fold──> EventLog.ap
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -122,7 +122,7 @@ class Executor:
                 measured.status = status
                 measured.first_token_at = tracker.first_token_at
                 measured.usage = tracker.usage
-                await self._finish(attempt, status, error)
+                await _unbroken(self._finish(attempt, status, error))
             except FencedError:
                 logger.warning("run %s: attempt %d was replaced by another", run.run_id, run.attempt)
             except asyncio.CancelledError:
@@ -323,6 +323,17 @@ def _temporary(run: Run) -> bool:
 
 
 _CANCELLED = RunError("cancelled", "The run was cancelled.")
+
+
+async def _unbroken(ending: Coroutine[Any, Any, None]) -> None:
+    """Awaits to its end what a cancel must not cut in two: a run's last row, its terminal event, and who is told."""
+    task = asyncio.create_task(ending)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        if task.cancelled():
+            raise
+        await task
 
 
 def _uncancel() -> None:
