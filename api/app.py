@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any, Self
 
-import aiosqlite
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
@@ -32,7 +31,7 @@ from api.settings import Settings
 from api.states import States
 from api.storage.base import Storage
 from api.storage.sqlite import SqliteStorage
-from api.storage.sqlite.checkpoints import SqliteCheckpoints
+from api.storage.sqlite.checkpoints import open_checkpoints
 from api.storage.sqlite.store import open_store
 from api.store_config import load_store_config
 from api.store_items import StoreItems
@@ -110,7 +109,7 @@ class Threadline:
             self.storage = self._given_storage
         await self.storage.open()
         stack.push_async_callback(self.storage.close)
-        checkpointer = await self._checkpointer(stack)
+        checkpointer = await stack.enter_async_context(open_checkpoints(settings.storage_dir / "checkpoints.sqlite"))
         store = await stack.enter_async_context(
             open_store(settings.storage_dir / "store.sqlite", ttl=store_config.ttl, index=store_config.index)
         )
@@ -148,16 +147,6 @@ class Threadline:
     async def _on_end(self, run: Run, outcome: Outcome, started_at: datetime) -> None:
         self.webhooks.send(run, outcome, started_at=started_at)
         await self.runs.ended(run)
-
-    async def _checkpointer(self, stack: contextlib.AsyncExitStack) -> SqliteCheckpoints:
-        connection = await stack.enter_async_context(
-            aiosqlite.connect(self.settings.storage_dir / "checkpoints.sqlite")
-        )
-        # As the saver's own WAL allows: a killed process loses nothing, and no commit waits for the disk.
-        await connection.execute("PRAGMA synchronous=NORMAL")
-        checkpointer = SqliteCheckpoints(connection)
-        await checkpointer.setup()
-        return checkpointer
 
 
 def create_app(

@@ -1,23 +1,25 @@
 """What the saver leaves out and rollbacks, copies and prunes of threads need."""
 
+import asyncio
 import contextlib
+import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import aiosqlite
 import pytest
 from langgraph.channels.delta import DeltaChannel
+from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command, interrupt
 from typing_extensions import TypedDict
 
-from api.storage.sqlite.checkpoints import SqliteCheckpoints
+from api.errors import ThreadlineError
+from api.storage.sqlite.checkpoints import SqliteCheckpoints, open_checkpoints
 
 
 async def test_deleting_a_runs_checkpoints_restores_the_state_before_it(tmp_path: Path) -> None:
-    async with aiosqlite.connect(tmp_path / "checkpoints.sqlite") as connection:
-        checkpoints = SqliteCheckpoints(connection)
+    async with _opened(tmp_path) as checkpoints:
         builder = StateGraph(MessagesState)
         builder.add_node("reply", lambda state: {"messages": [("ai", f"reply {len(state['messages'])}")]})
         builder.add_edge(START, "reply")
@@ -35,25 +37,35 @@ async def test_deleting_a_runs_checkpoints_restores_the_state_before_it(tmp_path
         assert len((await graph.aget_state(other)).values["messages"]) == 2
         after = await graph.ainvoke({"messages": "three"}, {"configurable": thread})
         assert [message.content for message in after["messages"]] == ["one", "reply 1", "three", "reply 3"]
-        left = await connection.execute_fetchall(
+        orphans = (
             "SELECT count(*) FROM writes WHERE (thread_id, checkpoint_id) NOT IN "
             "(SELECT thread_id, checkpoint_id FROM checkpoints)"
         )
-        assert next(iter(left))[0] == 0
+        assert _rows(tmp_path, orphans) == [(0,)]
 
 
-@pytest.mark.parametrize("table", ["checkpoints", "writes"])
-async def test_tables_are_as_the_statements_know_them(tmp_path: Path, table: str) -> None:
-    async with aiosqlite.connect(tmp_path / "checkpoints.sqlite") as connection:
-        await SqliteCheckpoints(connection).setup()
-        columns = {row[1] for row in await connection.execute_fetchall(f"PRAGMA table_info({table})")}
-        assert columns >= {"thread_id", "checkpoint_ns", "checkpoint_id"}
+@pytest.mark.parametrize(
+    ("table", "columns"),
+    [
+        ("checkpoints", {"parent_checkpoint_id", "type", "checkpoint", "metadata"}),
+        ("writes", {"task_id", "task_path", "idx", "channel", "type", "value"}),
+    ],
+)
+async def test_tables_are_as_the_statements_know_them(tmp_path: Path, table: str, columns: set[str]) -> None:
+    async with _opened(tmp_path):
+        found = {row[1] for row in _rows(tmp_path, f"PRAGMA table_info({table})")}
+    assert found == {"thread_id", "checkpoint_ns", "checkpoint_id"} | columns
 
 
 @contextlib.asynccontextmanager
 async def _opened(folder: Path) -> AsyncIterator[SqliteCheckpoints]:
-    async with aiosqlite.connect(folder / "checkpoints.sqlite") as connection:
-        yield SqliteCheckpoints(connection)
+    async with open_checkpoints(folder / "checkpoints.sqlite") as checkpoints:
+        yield checkpoints
+
+
+def _rows(folder: Path, statement: str) -> list[tuple[Any, ...]]:
+    with contextlib.closing(sqlite3.connect(folder / "checkpoints.sqlite")) as connection:
+        return connection.execute(statement).fetchall()
 
 
 def _counting(checkpoints: SqliteCheckpoints, *, frequency: int = 1000) -> Any:
@@ -167,13 +179,12 @@ async def test_failed_statement_changes_nothing(tmp_path: Path) -> None:
     async with _opened(tmp_path) as checkpoints:
         graph = _counting(checkpoints)
         await _turns(graph, "source", 1)
-        await checkpoints.conn.execute("DROP TABLE writes")
+        _rows(tmp_path, "DROP TABLE writes")
 
-        with pytest.raises(aiosqlite.OperationalError):
+        with pytest.raises(ThreadlineError):
             await checkpoints.acopy_thread("source", "target")
 
-        rows = await checkpoints.conn.execute_fetchall("SELECT count(*) FROM checkpoints WHERE thread_id = 'target'")
-        assert next(iter(rows))[0] == 0
+        assert _rows(tmp_path, "SELECT count(*) FROM checkpoints WHERE thread_id = 'target'") == [(0,)]
 
 
 async def test_metadata_says_where_a_checkpoint_was_made(tmp_path: Path) -> None:
@@ -181,3 +192,52 @@ async def test_metadata_says_where_a_checkpoint_was_made(tmp_path: Path) -> None
         await _turns(_counting(checkpoints), "thread", 1)
 
         assert await _threads_in_metadata(checkpoints, "thread") == {"thread"}
+
+
+async def test_plain_function_runs_a_graph_of_its_own_with_the_same_saver(tmp_path: Path) -> None:
+    async with _opened(tmp_path) as checkpoints:
+        inner = _counting(checkpoints)
+
+        def run_inner(_: Any) -> dict[str, str]:
+            config: Any = {"configurable": {"thread_id": "inner"}}
+            inner.invoke({"trail": ["sync"]}, config)
+            inner.invoke(Command(resume="yes"), config)
+            assert len(list(inner.get_state_history(config))) > 3
+            return {"messages": inner.get_state(config).values["trail"][-1]}
+
+        builder: Any = StateGraph(MessagesState).add_node("run", run_inner).add_edge(START, "run")
+        graph = builder.compile(checkpointer=checkpoints)
+        done = await graph.ainvoke({"messages": "go"}, {"configurable": {"thread_id": "outer"}})
+        assert done["messages"][-1].content == "asked: yes"
+        await asyncio.to_thread(checkpoints.delete_thread, "inner")
+        assert await _history(inner, "inner") == []
+        with pytest.raises(asyncio.InvalidStateError):
+            checkpoints.get_tuple({"configurable": {"thread_id": "inner"}})
+
+
+async def test_thread_of_langgraphs_own_saver_goes_on(tmp_path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(tmp_path / "checkpoints.sqlite", check_same_thread=False)) as connection:
+        graph = _counting(SqliteSaver(connection))  # type: ignore[arg-type]
+        config: Any = {"configurable": {"thread_id": "thread"}}
+        graph.invoke({"trail": ["before"]}, config)
+    async with _opened(tmp_path) as checkpoints:
+        graph = _counting(checkpoints)
+        done = await graph.ainvoke(Command(resume="yes"), config)
+        assert done["trail"][0] == "before"
+        assert done["trail"][-1] == "asked: yes"
+        assert (await _turns(graph, "thread", 1))[: len(done["trail"])] == done["trail"]
+        assert len([found async for found in checkpoints.alist(config, limit=3)]) == 3
+
+
+async def test_listing_goes_on_past_a_page(tmp_path: Path) -> None:
+    async with _opened(tmp_path) as checkpoints:
+        builder: Any = StateGraph(MessagesState).add_node("reply", lambda _: {"messages": "hello"})
+        graph: Any = builder.add_edge(START, "reply").compile(checkpointer=checkpoints)
+        config: Any = {"configurable": {"thread_id": "thread"}}
+        for _ in range(45):
+            await graph.ainvoke({"messages": "hi"}, config)
+        everything = [found.config async for found in checkpoints.alist(config)]
+        assert len(everything) == 45 * 3
+        assert [found.config async for found in checkpoints.alist(config, limit=110)] == everything[:110]
+        older = checkpoints.alist(config, before=everything[20], filter={"source": "input"}, limit=2)
+        assert [found.metadata["source"] async for found in older] == ["input", "input"]

@@ -9,9 +9,9 @@ _MIGRATION = re.compile(r"^-- migration: (\d+)$", re.MULTILINE)
 _COMMENT = re.compile(r"^--.*$", re.MULTILINE)
 
 
-def queries() -> Mapping[str, str]:
-    """The statements of queries.sql by name."""
-    _, *parts = _NAME.split(_read("queries.sql"))
+def queries(name: str = "queries.sql") -> Mapping[str, str]:
+    """The statements of queries.sql, or of another file, by name."""
+    _, *parts = _NAME.split(_read(name))
     return {name: _bare(text) for name, text in zip(parts[::2], parts[1::2], strict=True)}
 
 

@@ -1,69 +1,99 @@
-"""Checkpoints in SQLite: LangGraph's saver, and what it leaves out that rollbacks, copies and prunes of threads need.
+"""Checkpoints in SQLite: LangGraph's saver on the threads of a Database, one hop for each operation.
 
-The statements know the saver's tables, which are not a public interface: tests/contract/test_checkpoints.py fails if
-they change.
+    graph ──aput, aput_writes──> writer: all that wait share a commit
+    graph ──aget_tuple, alist──> reader: LangGraph's own SqliteSaver
+
+LangGraph's AsyncSqliteSaver goes to its thread three or four times for each of these, which costs a short run more than
+its supersteps do; and it cannot roll back, copy or prune. The statements that write know the saver's tables, which are
+not a public interface: tests/contract/test_checkpoints.py fails if they change.
 """
 
-from collections.abc import Mapping, Sequence
+import asyncio
+import contextlib
+import json
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
     EXCLUDED_METADATA_KEYS,
+    WRITES_IDX_MAP,
     BaseCheckpointSaver,
     ChannelVersions,
     Checkpoint,
     CheckpointMetadata,
     CheckpointTuple,
+    DeltaChannelHistory,
+    get_checkpoint_metadata,
 )
-from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+from langgraph.checkpoint.sqlite import SqliteSaver
 
 from api.serde import dumps
+from api.storage.sql import queries
+from api.storage.sqlite.database import Database
 
-_OF_RUNS = """
-SELECT thread_id, checkpoint_ns, checkpoint_id FROM checkpoints
-WHERE json_extract(CAST(metadata AS TEXT), '$.run_id') IN (SELECT value FROM json_each(?))
-"""
-_DELETE_WRITES = f"DELETE FROM writes WHERE (thread_id, checkpoint_ns, checkpoint_id) IN ({_OF_RUNS})"  # noqa: S608
-_DELETE = f"DELETE FROM checkpoints WHERE (thread_id, checkpoint_ns, checkpoint_id) IN ({_OF_RUNS})"  # noqa: S608
-_COPY = """
-INSERT INTO checkpoints (thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata)
-SELECT :target, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint,
-    CAST(json_replace(CAST(metadata AS TEXT), '$.thread_id', :target) AS BLOB)
-FROM checkpoints WHERE thread_id = :source
-"""
-_COPY_WRITES = """
-INSERT INTO writes (thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, value)
-SELECT :target, checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, value
-FROM writes WHERE thread_id = :source
-"""
-_CHOSEN = """
-thread_id = ? AND (checkpoint_ns, checkpoint_id) IN (
-    SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?)
-)
-"""
-_DELETE_CHOSEN_WRITES = f"DELETE FROM writes WHERE {_CHOSEN}"  # noqa: S608
-_DELETE_CHOSEN = f"DELETE FROM checkpoints WHERE {_CHOSEN}"  # noqa: S608
+T = TypeVar("T")
 
 _PAGE = 100
-"""Checkpoints read at one time: the saver is locked meanwhile."""
+"""Checkpoints read at one time: other readers wait meanwhile."""
 
 _Key = tuple[str, str]
 """Namespace and id of a checkpoint."""
 
 
-class SqliteCheckpoints(AsyncSqliteSaver):
-    """The saver with `adelete_for_runs`, `acopy_thread` and `aprune`, as BaseCheckpointSaver defines them."""
+@contextlib.asynccontextmanager
+async def open_checkpoints(path: Path) -> "AsyncIterator[SqliteCheckpoints]":
+    """The saver of a file.
+
+    Args:
+        path: the file; its folder must exist.
+
+    Raises:
+        ThreadlineError: the file is not a database, or cannot be read or written.
+    """
+    database = Database(path, migrations=())
+    await database.open()
+    try:
+        checkpoints = SqliteCheckpoints(database)
+        await asyncio.to_thread(_make_tables, path)
+        yield checkpoints
+    finally:
+        await database.close()
+
+
+def _make_tables(path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        SqliteSaver(connection).setup()
+
+
+class SqliteCheckpoints(BaseCheckpointSaver[Any]):
+    """The saver of a database that has the tables.
+
+    A thread other than the loop's calls the methods that are no coroutines, as the nodes of a graph do that are plain
+    functions and run graphs of their own.
+
+    Args:
+        database: the file.
+    """
+
+    def __init__(self, database: Database) -> None:
+        super().__init__()
+        self._database = database
+        self._queries = queries("checkpoints.sql")
+        self._loop = asyncio.get_running_loop()
 
     def get_next_version(self, current: Any, channel: None) -> Any:
         """A number, as BaseCheckpointSaver has it by default.
 
-        The saver's own versions are texts of 49 characters; every checkpoint has several of them.
+        The versions of LangGraph's SQLite savers are texts of 49 characters; every checkpoint has several of them. A
+        thread that one of those began goes on with texts.
         """
         if isinstance(current, str):
-            return super().get_next_version(current, channel)
-        return BaseCheckpointSaver.get_next_version(self, current, channel)
+            return f"{int(current.partition('.')[0]) + 1:032}.{0:016}"
+        return super().get_next_version(current, channel)
 
     async def aput(
         self,
@@ -72,13 +102,86 @@ class SqliteCheckpoints(AsyncSqliteSaver):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
-        """Stores a checkpoint; its metadata also says where it was made, which the saver would leave out.
+        """Stores a checkpoint; its metadata also says where it was made, which LangGraph's saver would leave out.
 
         LangGraph's own server keeps it, and clients see it in a state's metadata.
         """
         given = {**(config.get("metadata") or {}), "checkpoint_map": config["configurable"].get("checkpoint_map")}
         places: Any = {name: given[name] for name in EXCLUDED_METADATA_KEYS if given.get(name)}
-        return await super().aput(config, checkpoint, {**places, **metadata}, new_versions)
+        kept = get_checkpoint_metadata(config, {**places, **metadata})
+        type_, data = self.serde.dumps_typed(checkpoint)
+        place = {
+            "thread_id": str(config["configurable"]["thread_id"]),
+            "checkpoint_ns": config["configurable"]["checkpoint_ns"],
+            "checkpoint_id": checkpoint["id"],
+        }
+        row = {
+            **place,
+            "parent_checkpoint_id": config["configurable"].get("checkpoint_id"),
+            "type": type_,
+            "checkpoint": data,
+            "metadata": json.dumps(kept, ensure_ascii=False).encode("utf-8", "ignore"),
+        }
+        await self._database.write(lambda db: db.execute(self._queries["put_checkpoint"], row).rowcount)
+        return {"configurable": place}
+
+    async def aput_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        """Stores what a task has written; what it wrote before stays, but for errors, interrupts and the like."""
+        special = all(channel in WRITES_IDX_MAP for channel, _ in writes)
+        statement = self._queries["replace_write" if special else "put_write"]
+        task = {
+            "thread_id": str(config["configurable"]["thread_id"]),
+            "checkpoint_ns": str(config["configurable"]["checkpoint_ns"]),
+            "checkpoint_id": str(config["configurable"]["checkpoint_id"]),
+            "task_id": task_id,
+            "task_path": task_path,
+        }
+        rows = [
+            {
+                **task,
+                "idx": WRITES_IDX_MAP.get(channel, index),
+                "channel": channel,
+                **dict(zip(("type", "value"), self.serde.dumps_typed(value), strict=True)),
+            }
+            for index, (channel, value) in enumerate(writes)
+        ]
+        await self._database.write(lambda db: db.executemany(statement, rows).rowcount)
+
+    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        """The checkpoint that the config names, or the latest of its thread; None if there is none."""
+        return await self._read(lambda saver: saver.get_tuple(config))
+
+    async def alist(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,  # noqa: A002  # BaseCheckpointSaver calls it so
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[CheckpointTuple]:
+        """Checkpoints, newest first."""
+        left = limit
+        while left is None or left > 0:
+            page = await self._page(config, filter, before, _PAGE if left is None else min(left, _PAGE))
+            for found in page:
+                yield found
+            if len(page) < _PAGE:
+                return
+            before = page[-1].config
+            left = None if left is None else left - len(page)
+
+    async def aget_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        """What channels that are kept as changes were made of, back to their last whole value."""
+        return await self._read(lambda saver: saver.get_delta_channel_history(config=config, channels=channels))
+
+    async def adelete_thread(self, thread_id: str) -> None:
+        """Deletes all checkpoints of a thread, with their writes."""
+        thread = {"thread_id": str(thread_id)}
+        await self._write(thread, "delete_writes_of_thread", "delete_checkpoints_of_thread")
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Deletes the checkpoints that runs made, with their writes: their threads are as before.
@@ -86,7 +189,8 @@ class SqliteCheckpoints(AsyncSqliteSaver):
         Args:
             run_ids: the runs.
         """
-        await self._write((dumps(list(run_ids)).decode(),), _DELETE_WRITES, _DELETE)
+        runs = {"run_ids": dumps(list(run_ids)).decode()}
+        await self._write(runs, "delete_writes_of_runs", "delete_checkpoints_of_runs")
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Copies all checkpoints of a thread, with their writes, in one transaction.
@@ -96,7 +200,7 @@ class SqliteCheckpoints(AsyncSqliteSaver):
             target_thread_id: one that has none.
         """
         threads = {"source": source_thread_id, "target": target_thread_id}
-        await self._write(threads, _COPY, _COPY_WRITES)
+        await self._write(threads, "copy_checkpoints", "copy_writes")
 
     async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
         """Deletes the checkpoints that the latest state of a thread does not need, or all of them.
@@ -114,6 +218,86 @@ class SqliteCheckpoints(AsyncSqliteSaver):
             else:
                 await self._keep_latest(thread_id)
 
+    def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        """As `aget_tuple`, for another thread."""
+        return self._outside(self.aget_tuple(config))
+
+    def list(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,  # noqa: A002  # BaseCheckpointSaver calls it so
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> Iterator[CheckpointTuple]:
+        """As `alist`, for another thread."""
+        found = self.alist(config, filter=filter, before=before, limit=limit)
+        with contextlib.suppress(StopAsyncIteration):
+            while True:
+                yield self._outside(_next(found))
+
+    def put(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        """As `aput`, for another thread."""
+        return self._outside(self.aput(config, checkpoint, metadata, new_versions))
+
+    def put_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        """As `aput_writes`, for another thread."""
+        self._outside(self.aput_writes(config, writes, task_id, task_path))
+
+    def delete_thread(self, thread_id: str) -> None:
+        """As `adelete_thread`, for another thread."""
+        self._outside(self.adelete_thread(thread_id))
+
+    def get_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        """As `aget_delta_channel_history`, for another thread."""
+        return self._outside(self.aget_delta_channel_history(config=config, channels=channels))
+
+    def _outside(self, work: Coroutine[Any, Any, T]) -> T:
+        """Does the work on the loop, and waits for it in another thread."""
+        if _running_loop() is self._loop:
+            work.close()
+            raise asyncio.InvalidStateError("On the event loop, use the methods that are coroutines.")
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    async def _page(
+        self,
+        config: RunnableConfig | None,
+        filter_: dict[str, Any] | None,
+        before: RunnableConfig | None,
+        limit: int,
+    ) -> Sequence[CheckpointTuple]:
+        return await self._read(lambda saver: [*saver.list(config, filter=filter_, before=before, limit=limit)])
+
+    async def _read(self, read: Callable[[SqliteSaver], T]) -> T:
+        serde = self.serde
+
+        def job(connection: sqlite3.Connection) -> T:
+            saver = SqliteSaver(connection, serde=serde)
+            # The tables are there, and this connection may not make them.
+            saver.is_setup = True
+            return read(saver)
+
+        return await self._database.read(job)
+
+    async def _write(self, parameters: Mapping[str, str], *names: str) -> None:
+        """Executes statements in one transaction: all of them, or none."""
+
+        def job(connection: sqlite3.Connection) -> None:
+            for name in names:
+                connection.execute(self._queries[name], parameters)
+
+        await self._database.write(job)
+
     async def _keep_latest(self, thread_id: str) -> None:
         nodes = await self._nodes(thread_id)
         kept: set[_Key] = set()
@@ -122,29 +306,25 @@ class SqliteCheckpoints(AsyncSqliteSaver):
             if namespace not in namespaces:
                 namespaces.add(namespace)
                 kept |= _needed(nodes, (namespace, checkpoint_id))
-        chosen = (thread_id, dumps([key for key in nodes if key not in kept]).decode())
-        await self._write(chosen, _DELETE_CHOSEN_WRITES, _DELETE_CHOSEN)
-
-    async def _write(self, parameters: Sequence[str] | Mapping[str, str], *statements: str) -> None:
-        """Executes statements in one transaction: all of them, or none."""
-        async with self.lock:
-            try:
-                for statement in statements:
-                    await self.conn.execute(statement, parameters)
-                await self.conn.commit()
-            except BaseException:
-                await self.conn.rollback()
-                raise
+        chosen = dumps([key for key in nodes if key not in kept]).decode()
+        parameters = {"thread_id": thread_id, "chosen": chosen}
+        await self._write(parameters, "delete_chosen_writes", "delete_chosen_checkpoints")
 
     async def _nodes(self, thread_id: str) -> "dict[_Key, _Node]":
         """All checkpoints of a thread, newest first."""
         config: RunnableConfig = {"configurable": {"thread_id": thread_id}}
-        nodes: dict[_Key, _Node] = {}
-        before: RunnableConfig | None = None
-        while page := [found async for found in self.alist(config, before=before, limit=_PAGE)]:
-            nodes |= {_key(found.config): _node(found) for found in page}
-            before = page[-1].config
-        return nodes
+        return {_key(found.config): _node(found) async for found in self.alist(config)}
+
+
+async def _next(found: AsyncIterator[T]) -> T:
+    return await anext(found)
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 @dataclass(frozen=True, slots=True)
