@@ -1,4 +1,4 @@
-"""A figure: one number of the service beside that of the bare server, held to a target, as a line of the table."""
+"""A figure: one number of the service beside those of other servers, held to a target, as a line of the table."""
 
 import math
 from collections.abc import Sequence
@@ -17,6 +17,8 @@ class Figure:
     target: str = ""
     met: bool | None = None
     """None where there is no target."""
+    peer: float | None = None
+    """The number of `langgraph dev`."""
 
     @classmethod
     def at_least(cls, name: str, unit: str, ours: float, bare: float, share: float) -> Self:
@@ -33,21 +35,29 @@ class Figure:
         """Ours is to be at most so much, whatever the bare server's is."""
         return cls(name, unit, ours, bare, f"<= {limit:g} {unit}", ours <= limit)
 
+    @classmethod
+    def at_least_of_peer(cls, name: str, unit: str, ours: float, bare: float, peer: float, *, times: float) -> Self:
+        """Ours is to be at least so many times that of `langgraph dev`."""
+        return cls(name, unit, ours, bare, f">= {times:g}x of dev", ours >= times * peer, peer)
+
     def cells(self) -> tuple[str, ...]:
         """What the table shows of it."""
-        beside = ("", "") if self.bare is None else (_number(self.bare), _number(self.ours / self.bare, "x"))
+        beside = (*self._beside(self.bare), *self._beside(self.peer))
         verdict = {None: "", True: "ok", False: "MISSED"}[self.met]
         return (f"{self.name}, {self.unit}", _number(self.ours), *beside, self.target, verdict)
 
+    def _beside(self, other: float | None) -> tuple[str, str]:
+        return ("", "") if other is None else (_number(other), _number(self.ours / other, "x"))
 
-_HEADINGS = ("figure", "threadline", "bare", "ratio", "target", "")
+
+_HEADINGS = ("figure", "threadline", "bare", "ratio", "dev", "ratio", "target", "")
 
 
 def table(figures: Sequence[Figure]) -> str:
     """The figures as text, one a line."""
     rows = [_HEADINGS, *(figure.cells() for figure in figures)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
-    aligned = (str.ljust, str.rjust, str.rjust, str.rjust, str.ljust, str.ljust)
+    aligned = (str.ljust, *(str.rjust,) * 5, str.ljust, str.ljust)
     return "\n".join(
         "  ".join(align(cell, width) for cell, width, align in zip(row, widths, aligned, strict=True)).rstrip()
         for row in rows

@@ -10,7 +10,7 @@ import contextlib
 import math
 import sys
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
@@ -203,13 +203,19 @@ class Round:
 
 
 async def closed_loop(
-    port: int, data: bytes, *, clients: int, count: int = sys.maxsize, seconds: float = math.inf, mark: bytes = b""
+    port: int,
+    data: bytes | Callable[[], bytes],
+    *,
+    clients: int,
+    count: int = sys.maxsize,
+    seconds: float = math.inf,
+    mark: bytes = b"",
 ) -> Round:
     """Each client sends its next request when it has the last one's answer.
 
     Args:
         port: the server's.
-        data: the request.
+        data: the request, or what makes one.
         clients: how many, each on a connection of its own.
         count: of all requests.
         seconds: after which no request is sent any more; those under way are seen to their end.
@@ -223,7 +229,7 @@ async def closed_loop(
 
     async def client(connection: Connection) -> None:
         while time.perf_counter() < started + seconds and next(left, None) is not None:
-            exchanges.append(await connection.exchange(data, mark))
+            exchanges.append(await connection.exchange(data() if callable(data) else data, mark))
 
     async with connections(port, clients) as opened:
         started = time.perf_counter()

@@ -41,8 +41,8 @@ class Server:
         return int(fields["VmRSS"].split()[0]) * 1024
 
 
-Start = tuple[Sequence[str], Mapping[str, str]]
-"""The command that starts a server, and what its environment has besides this process's."""
+Start = tuple[Sequence[str], Mapping[str, str]] | tuple[Sequence[str], Mapping[str, str], Path]
+"""The command that starts a server, what its environment has besides this process's, and where it runs."""
 
 
 def service(config: Path, settings: Mapping[str, str] | None = None) -> Start:
@@ -71,7 +71,7 @@ def raise_open_files() -> None:
 
 
 @contextlib.asynccontextmanager
-async def running(command: Sequence[str], environment: Mapping[str, str]) -> AsyncIterator[Server]:
+async def running(command: Sequence[str], environment: Mapping[str, str], cwd: Path = ROOT) -> AsyncIterator[Server]:
     """Starts a server, waits until it says where it listens, and stops it at the end.
 
     Raises:
@@ -80,7 +80,7 @@ async def running(command: Sequence[str], environment: Mapping[str, str]) -> Asy
     """
     process = await asyncio.create_subprocess_exec(
         *command,
-        cwd=ROOT,
+        cwd=cwd,
         env=_environment(environment),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,

@@ -137,5 +137,5 @@ GRAPHS = ("answer", "long", "endless", "turns", "waiting")
 def write_config(folder: Path) -> Path:
     """Writes a langgraph.json that names the graphs, and returns its path."""
     path = folder / "langgraph.json"
-    path.write_bytes(orjson.dumps({"graphs": {name: f"{__name__}:{name}" for name in GRAPHS}}))
+    path.write_bytes(orjson.dumps({"dependencies": ["."], "graphs": {name: f"{__name__}:{name}" for name in GRAPHS}}))
     return path

@@ -1,8 +1,8 @@
-"""Measures the service beside a bare server, on one machine in one run, and prints one table of ratios.
+"""Measures the service beside a bare server and `langgraph dev`, on one machine in one run: one table of ratios.
 
 python -m benchmarks.service [--quick] [--only NAME]
 
-start ──> replay ──> disk ──> idle ──> streaming ──> table
+start ──> replay ──> disk ──> idle ──> streaming ──> peer ──> table
 """
 
 import argparse
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import uvloop
 
-from benchmarks import disk, idle, processes, replay, start, streaming
+from benchmarks import disk, idle, peer, processes, replay, start, streaming
 from benchmarks.figures import Figure, table
 from benchmarks.load import LoadError
 
@@ -27,10 +27,11 @@ BENCHMARKS: dict[str, Measure] = {
     "disk": disk.measure,
     "idle": idle.measure,
     "streaming": streaming.measure,
+    "peer": peer.measure,
 }
 
-_SECONDS = 300.0
-_QUICK_SECONDS = 60.0
+_SECONDS = 480.0
+_QUICK_SECONDS = 150.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
