@@ -396,19 +396,6 @@ async def test_caller_who_is_gone_still_wakes_the_worker(storage: Storage) -> No
     assert await claim(storage) is not None
 
 
-async def test_claim_of_a_caller_who_is_gone_is_given_back(storage: Storage) -> None:
-    run = await enqueued(storage)
-    claiming = asyncio.create_task(claim(storage))
-    await asyncio.sleep(0)
-    claiming.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await claiming
-
-    again = await claimed(storage)
-
-    assert (again.run_id, again.attempt) == (run.run_id, 2)
-
-
 async def test_two_clients_never_claim_the_same_run(open_storage: Open) -> None:
     clients = [await open_storage(), await open_storage()]
     threads = [make_thread() for _ in range(10)]

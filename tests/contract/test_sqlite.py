@@ -1,6 +1,7 @@
 """What is SQLite's own: group commit, isolation of failures, migrations, leases of dead processes, query plans."""
 
 import asyncio
+import contextlib
 import os
 import re
 import socket
@@ -100,6 +101,91 @@ async def test_streams_of_many_runs_share_commits(storage: SqliteStorage) -> Non
     assert [await storage.log.last_seq(run.run_id) for run in runs] == [20] * 50
 
 
+def quick_insert(database: Database, n: int) -> asyncio.Future[int]:
+    return database.write(lambda db: db.execute("INSERT INTO numbers VALUES (?)", (n,)).rowcount, quick=True)
+
+
+async def test_quick_job_is_done_at_once_and_in_its_turn(database: Database) -> None:
+    assert quick_insert(database, 1).done()
+    gate = Gate()
+    held = await gate.hold(database)
+
+    waiting = [quick_insert(database, 2), quick_insert(database, 3)]
+    assert not waiting[0].done()
+    gate.opened.set()
+    await asyncio.gather(held, *waiting)
+
+    assert quick_insert(database, 4).done()
+    assert await stored(database) == [1, 2, 3, 4]
+
+
+async def test_quick_job_that_fails_changes_nothing(database: Database) -> None:
+    quick_insert(database, 1)
+    told: list[str] = []
+
+    def fail(connection: sqlite3.Connection) -> None:
+        connection.execute("INSERT INTO numbers VALUES (2)")
+        connection.execute("INSERT INTO numbers VALUES (1)")
+
+    failed = database.write(fail, lambda: told.append("commit"), quick=True)
+
+    with pytest.raises(ThreadlineError, match="UNIQUE"):
+        await failed
+    assert told == []
+    assert await stored(database) == [1]
+
+
+async def test_quick_job_does_not_hold_up_the_loop_while_another_process_writes(database: Database, path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        writing = quick_insert(database, 1)
+        assert not writing.done()
+        other.execute("INSERT INTO numbers VALUES (7)")
+        other.execute("COMMIT")
+        assert await writing == 1
+    assert await stored(database) == [1, 7]
+    assert quick_insert(database, 2).done()
+
+
+async def test_quick_jobs_leave_the_loop_for_a_while_after_a_slow_one(database: Database) -> None:
+    def slow(connection: sqlite3.Connection) -> None:
+        # A function of SQLite's own that takes its time, as a disk might.
+        connection.execute(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000) SELECT max(i) FROM n"
+        ).fetchall()
+
+    assert database.write(slow, quick=True).done()
+    following = quick_insert(database, 1)
+    assert not following.done()
+    assert await following == 1
+
+
+async def test_log_of_quick_jobs_is_moved_into_the_file(database: Database, path: Path) -> None:
+    for n in range(2000):
+        await quick_insert(database, n)
+
+    assert path.with_name(path.name + "-wal").stat().st_size < 4 << 20
+    with contextlib.closing(sqlite3.connect(f"file:{path}?immutable=1", uri=True)) as file:
+        assert file.execute("SELECT count(*) FROM numbers").fetchone()[0] > 1000
+
+
+async def test_claim_of_a_caller_who_is_gone_is_given_back(storage: SqliteStorage) -> None:
+    run = await enqueued(storage)
+    gate = Gate()
+    held = await gate.hold(storage.database)
+    claiming = asyncio.create_task(storage.queue.claim("worker", 30.0))
+    await asyncio.sleep(0)
+    claiming.cancel()
+    gate.opened.set()
+    await held
+    with pytest.raises(asyncio.CancelledError):
+        await claiming
+
+    again = await claimed(storage)
+
+    assert (again.run_id, again.attempt) == (run.run_id, 2)
+
+
 async def test_failing_job_fails_alone(database: Database) -> None:
     def half(connection: sqlite3.Connection) -> None:
         connection.execute("INSERT INTO numbers VALUES (100)")
@@ -160,6 +246,7 @@ async def test_what_is_appended_during_a_failing_flush_follows_in_order(storage:
     gate = Gate()
     held = await gate.hold(storage.database)
     await storage.log.append(run.run_id, 1, [Entry("token", b"2")])
+    first = asyncio.create_task(storage.log.flush(run.run_id))
     await asyncio.sleep(0)
     failing = storage.database.write(orphan)
     await storage.log.append(run.run_id, 1, [Entry("token", b"3")])
@@ -170,6 +257,8 @@ async def test_what_is_appended_during_a_failing_flush_follows_in_order(storage:
     await held
     with pytest.raises(ThreadlineError):
         await failing
+    with pytest.raises(ThreadlineError):
+        await first
 
     assert await flushing == 2
     assert await storage.log.flush(run.run_id) == 3

@@ -34,7 +34,9 @@ class SqliteAssistants(Assistants):
         return _assistant(await self._database.write(create))
 
     async def get(self, assistant_id: str) -> Assistant | None:
-        return _assistant(await self._database.read(lambda connection: self._current(connection, assistant_id)))
+        return _assistant(
+            await self._database.read(lambda connection: self._current(connection, assistant_id), quick=True)
+        )
 
     def _current(self, connection: sqlite3.Connection, assistant_id: str) -> sqlite3.Row | None:
         return first(connection.execute(self._queries["get_assistant"], {"assistant_id": assistant_id}))

@@ -33,7 +33,7 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 
 from api.serde import dumps
 from api.storage.sql import queries
-from api.storage.sqlite.database import Database
+from api.storage.sqlite.database import QUICK_BYTES, Database
 
 T = TypeVar("T")
 
@@ -122,7 +122,9 @@ class SqliteCheckpoints(BaseCheckpointSaver[Any]):
             "checkpoint": data,
             "metadata": json.dumps(kept, ensure_ascii=False).encode("utf-8", "ignore"),
         }
-        await self._database.write(lambda db: db.execute(self._queries["put_checkpoint"], row).rowcount)
+        await self._database.write(
+            lambda db: db.execute(self._queries["put_checkpoint"], row).rowcount, quick=len(data) <= QUICK_BYTES
+        )
         return {"configurable": place}
 
     async def aput_writes(
@@ -138,20 +140,17 @@ class SqliteCheckpoints(BaseCheckpointSaver[Any]):
             "task_id": task_id,
             "task_path": task_path,
         }
+        values = [self.serde.dumps_typed(value) for _, value in writes]
         rows = [
-            {
-                **task,
-                "idx": WRITES_IDX_MAP.get(channel, index),
-                "channel": channel,
-                **dict(zip(("type", "value"), self.serde.dumps_typed(value), strict=True)),
-            }
-            for index, (channel, value) in enumerate(writes)
+            {**task, "idx": WRITES_IDX_MAP.get(channel, index), "channel": channel, "type": type_, "value": value}
+            for index, ((channel, _), (type_, value)) in enumerate(zip(writes, values, strict=True))
         ]
-        await self._database.write(lambda db: db.executemany(statement, rows).rowcount)
+        quick = sum(len(value) for _, value in values) <= QUICK_BYTES
+        await self._database.write(lambda db: db.executemany(statement, rows).rowcount, quick=quick)
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """The checkpoint that the config names, or the latest of its thread; None if there is none."""
-        return await self._read(lambda saver: saver.get_tuple(config))
+        return await self._read(lambda saver: saver.get_tuple(config), quick=True)
 
     async def alist(
         self,
@@ -278,7 +277,7 @@ class SqliteCheckpoints(BaseCheckpointSaver[Any]):
     ) -> Sequence[CheckpointTuple]:
         return await self._read(lambda saver: [*saver.list(config, filter=filter_, before=before, limit=limit)])
 
-    async def _read(self, read: Callable[[SqliteSaver], T]) -> T:
+    async def _read(self, read: Callable[[SqliteSaver], T], *, quick: bool = False) -> T:
         serde = self.serde
 
         def job(connection: sqlite3.Connection) -> T:
@@ -287,7 +286,7 @@ class SqliteCheckpoints(BaseCheckpointSaver[Any]):
             saver.is_setup = True
             return read(saver)
 
-        return await self._database.read(job)
+        return await self._database.read(job, quick=quick)
 
     async def _write(self, parameters: Mapping[str, str], *names: str) -> None:
         """Executes statements in one transaction: all of them, or none."""

@@ -1,21 +1,30 @@
-"""The database: one SQLite file, a thread that writes and a thread that reads, none of it on the event loop.
+"""The database: one SQLite file, a thread that writes and a thread that reads.
 
     write(job) ──> queue ──> writer: BEGIN, all jobs that wait, COMMIT ──one call──> loop: every caller's future
     read(job)  ──> queue ──> reader: BEGIN, the jobs that wait, COMMIT ──one call──> loop: every caller's future
 
 The more callers write at one time, the more of them share a commit and a wake-up of the loop.
+
+A quick job, of a few rows, runs on the loop itself while its thread has nothing to do: some 40 µs, where the way to a
+thread and back takes a busy interpreter several times that. It never waits there: not for the disk, because a commit in
+WAL mode only writes to the page cache and the thread moves the log into the file; not for another process, because a
+locked database sends it to the thread; and if one was slow all the same, the thread does all the work for a while.
 """
 
 import asyncio
 import contextlib
+import logging
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from api.errors import OverloadedError, ThreadlineError
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -24,6 +33,14 @@ Job = Callable[[sqlite3.Connection], T]
 
 _BUSY_SECONDS = 10.0
 """How long a transaction waits for another process to finish its own."""
+QUICK_BYTES = 128 << 10
+"""What a quick job may write, give or take the columns that are always small."""
+_SLOW_SECONDS = 0.02
+"""A quick job that takes longer has had to wait: for memory, or for a disk that cannot keep up."""
+_REST_SECONDS = 1.0
+"""How long the thread does all the work then."""
+_CHECKPOINT_COMMITS = 256
+"""Between moves of the log into the file: about as many as make the thousand pages at which SQLite does so itself."""
 _READ_BATCH = 8
 """Few, because the first read of a batch gets its result together with the last."""
 
@@ -40,7 +57,9 @@ class Database:
     def __init__(self, path: Path, migrations: Sequence[Sequence[str]], *, max_jobs: int = 20_000) -> None:
         self._path = path
         self._migrations = migrations
-        self._writer = _Lane("write", self._connect_writer, "BEGIN IMMEDIATE", batch=max_jobs, max_jobs=max_jobs)
+        self._writer = _Lane(
+            "write", self._connect_writer, "BEGIN IMMEDIATE", batch=max_jobs, max_jobs=max_jobs, checkpoints=True
+        )
         self._reader = _Lane("read", self._connect_reader, "BEGIN", batch=_READ_BATCH, max_jobs=max_jobs)
 
     @property
@@ -66,7 +85,9 @@ class Database:
         await self._writer.stop()
         await self._reader.stop()
 
-    def write(self, job: Job[T], on_commit: Callable[[], None] | None = None) -> asyncio.Future[T]:
+    def write(
+        self, job: Job[T], on_commit: Callable[[], None] | None = None, *, quick: bool = False
+    ) -> asyncio.Future[T]:
         """Runs a job in a write transaction, alone or with others; a job that raises is rolled back alone.
 
         A caller that is cancelled takes nothing back: the job runs.
@@ -74,18 +95,27 @@ class Database:
         Args:
             job: what to do.
             on_commit: called on the loop once the job is durable, even if its caller is gone.
+            quick: it writes a few rows, found by an index, of QUICK_BYTES at most: it may run on the loop.
 
         Returns:
             The job's result, or what it raised. A failure of the database itself is a ThreadlineError.
         """
-        return self._writer.submit(job, on_commit)
+        return self._writer.submit(job, on_commit, quick=quick)
 
-    def read(self, job: Job[T]) -> asyncio.Future[T]:
-        """Runs a job on a snapshot of all that is committed."""
-        return self._reader.submit(job, None)
+    def read(self, job: Job[T], *, quick: bool = False) -> asyncio.Future[T]:
+        """Runs a job on a snapshot of all that is committed.
+
+        Args:
+            job: what to do.
+            quick: it reads a few rows, found by an index: it may run on the loop.
+        """
+        return self._reader.submit(job, None, quick=quick)
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None, cached_statements=256)
+        # The loop uses it too, but never while its thread does.
+        connection = sqlite3.connect(
+            self._path, timeout=_BUSY_SECONDS, isolation_level=None, cached_statements=256, check_same_thread=False
+        )
         connection.row_factory = sqlite3.Row
         return connection
 
@@ -94,6 +124,8 @@ class Database:
         try:
             _use_wal(connection)
             connection.execute("PRAGMA synchronous=NORMAL")
+            # It waits for the disk, so it must not come with a commit on the loop.
+            connection.execute("PRAGMA wal_autocheckpoint=0")
             connection.execute("PRAGMA foreign_keys=ON")
             self._migrate(connection)
         except BaseException:
@@ -167,10 +199,21 @@ class _Task:
 
 
 class _Lane:
-    """A thread with a connection of its own that runs the jobs of its queue, all that wait in one transaction."""
+    """A thread with a connection of its own that runs the jobs of its queue, all that wait in one transaction.
+
+    While no job waits or runs, the loop may use the connection: only the loop adds jobs, and it is told of each batch
+    that is done.
+    """
 
     def __init__(
-        self, name: str, connect: Callable[[], sqlite3.Connection], begin: str, *, batch: int, max_jobs: int
+        self,
+        name: str,
+        connect: Callable[[], sqlite3.Connection],
+        begin: str,
+        *,
+        batch: int,
+        max_jobs: int,
+        checkpoints: bool = False,
     ) -> None:
         self.commits = 0
         self._name = name
@@ -178,8 +221,12 @@ class _Lane:
         self._begin = begin
         self._batch = batch
         self._max_jobs = max_jobs
+        self._checkpoints = checkpoints
+        self._checkpoint_at = _CHECKPOINT_COMMITS
         self._waiting = 0
         self._accepting = False
+        self._patient = True
+        self._rest_until = 0.0
 
     async def start(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -203,27 +250,58 @@ class _Lane:
             await self._stopped
             self._thread.join()
 
-    def submit(self, job: Job[T], on_commit: Callable[[], None] | None) -> asyncio.Future[T]:
+    def submit(self, job: Job[T], on_commit: Callable[[], None] | None, *, quick: bool = False) -> asyncio.Future[T]:
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         if not self._accepting:
             future.set_exception(ThreadlineError("The database is closed."))
         elif self._waiting >= self._max_jobs:
             future.set_exception(OverloadedError("Too many operations wait for the database."))
         else:
-            self._waiting += 1
-            self._tasks.put(_Task(job, future, on_commit))
+            task = _Task(job, future, on_commit)
+            if not (quick and self._waiting == 0 and self._run_here(task)):
+                self._waiting += 1
+                self._tasks.put(task)
         return future
+
+    def _run_here(self, task: _Task) -> bool:
+        """On the loop: runs a task while the thread sleeps; False if it must be left to the thread."""
+        started = time.monotonic()
+        if started < self._rest_until:
+            return False
+        self._be_patient(patient=False)
+        self._execute(self._connection, [task])
+        if _is_busy(task.error):
+            return False
+        ended = time.monotonic()
+        if ended - started > _SLOW_SECONDS:
+            self._rest_until = ended + _REST_SECONDS
+        task.resolve()
+        if self._checkpoint_due():
+            self.submit(_nothing, None)
+        return True
+
+    def _be_patient(self, *, patient: bool) -> None:
+        """Whether the connection waits for other processes."""
+        if patient != self._patient:
+            self._connection.execute(f"PRAGMA busy_timeout={int(_BUSY_SECONDS * 1000) if patient else 0}")
+            self._patient = patient
+
+    def _checkpoint_due(self) -> bool:
+        return self._checkpoints and self.commits >= self._checkpoint_at
 
     def _main(self, connected: asyncio.Future[None]) -> None:
         try:
-            connection = self._connect()
+            self._connection = connection = self._connect()
         except Exception as exc:  # noqa: BLE001  # the boundary to who opens the database, who gets it raised
             self._call(_settle, connected, _failure(exc))
             return
         self._call(_settle, connected, None)
         with contextlib.closing(connection):
             while tasks := self._take():
+                self._be_patient(patient=True)
                 self._execute(connection, tasks)
+                if self._checkpoint_due():
+                    self._checkpoint(connection)
                 self._call(self._resolve, tasks)
         self._call(_settle, self._stopped, None)
 
@@ -284,6 +362,14 @@ class _Lane:
             connection.execute("RELEASE job")
         self._commit(connection)
 
+    def _checkpoint(self, connection: sqlite3.Connection) -> None:
+        """Moves the log into the file, as far as no reader needs it."""
+        self._checkpoint_at = self.commits + _CHECKPOINT_COMMITS
+        try:
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        except sqlite3.Error as exc:
+            logger.warning("the database's log could not be moved into its file: %s", exc)
+
     def _commit(self, connection: sqlite3.Connection) -> None:
         connection.execute("COMMIT")
         self.commits += 1
@@ -297,6 +383,16 @@ class _Lane:
 def _roll_back(connection: sqlite3.Connection) -> None:
     if connection.in_transaction:
         connection.execute("ROLLBACK")
+
+
+def _nothing(_: sqlite3.Connection) -> None:
+    """A job that only wakes the thread."""
+
+
+def _is_busy(error: Exception | None) -> bool:
+    """Whether another process has the database locked."""
+    cause = None if error is None else error.__cause__
+    return isinstance(cause, sqlite3.OperationalError) and cause.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
 
 
 def _failure(exc: Exception) -> ThreadlineError:

@@ -20,7 +20,7 @@ from api.errors import FencedError, GapError, ThreadlineError
 from api.events import Entry, Event
 from api.storage.base import EventLog
 from api.storage.sqlite import segments
-from api.storage.sqlite.database import Database, first
+from api.storage.sqlite.database import QUICK_BYTES, Database, first
 from api.storage.sqlite.tail import Tail
 
 logger = logging.getLogger(__name__)
@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 _PAGE_BYTES = 1 << 20
 """Data read from segments at one time, give or take an event."""
 _MAX_RETIRED = 1000
+_PACE = 0.002
+"""Seconds between writes, so that a token of a busy server shares its commit with others."""
 
 Batch = Sequence[tuple[Tail, Sequence[Event]]]
 
@@ -56,6 +58,8 @@ class SqliteEventLog(EventLog):
         self._dirty: dict[Tail, None] = {}
         """To be written by the next flush, in order."""
         self._flushing = False
+        self._flushed_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
         self._unflushed_bytes = 0
         self._readers: dict[str, dict[asyncio.Future[bool], int]] = {}
         """Who waits for an event of a run past a seq."""
@@ -217,17 +221,22 @@ class SqliteEventLog(EventLog):
     def _schedule(self, tail: Tail) -> None:
         if tail.dirty:
             self._dirty[tail] = None
-        if self._dirty and not self._flushing:
-            self._flushing = True
-            # Not now: what others append in this turn of the loop goes along.
-            asyncio.get_running_loop().call_soon(self._flush)
+        self._go_on()
 
     def _flush(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         batch = [(tail, tail.take()) for tail in self._dirty if tail.dirty]
         self._dirty.clear()
         self._flushing = bool(batch)
         if batch:
-            self._database.write(partial(self._insert, batch)).add_done_callback(partial(self._flushed, batch))
+            quick = sum(len(event.data) for _, events in batch for event in events) <= QUICK_BYTES
+            written = self._database.write(partial(self._insert, batch), quick=quick)
+            if written.done():
+                self._flushed(batch, written)
+            else:
+                written.add_done_callback(partial(self._flushed, batch))
 
     def _insert(self, batch: Batch, connection: sqlite3.Connection) -> Sequence[bool]:
         """On the writer's thread: stores the events of each tail; whether its attempt still has the run."""
@@ -253,10 +262,23 @@ class SqliteEventLog(EventLog):
         if error is not None:
             self._not_written([tail for tail, _ in batch], error)
             return
+        self._flushing = False
+        self._flushed_at = asyncio.get_running_loop().time()
         for (tail, _), current in zip(batch, written.result(), strict=True):
             if not tail.fenced:
                 self._written(tail, current=current)
-        self._flush()
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Sees to what is not written yet: at once, if somebody waits for that."""
+        if self._flushing or not self._dirty:
+            return
+        if any(tail.waiters for tail in self._dirty):
+            self._flush()
+        elif self._timer is None:
+            # Not now: what others append meanwhile goes along.
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_at(max(loop.time(), self._flushed_at + _PACE), self._flush)
 
     def _written(self, tail: Tail, *, current: bool) -> None:
         if current:
@@ -282,10 +304,9 @@ class SqliteEventLog(EventLog):
             else:
                 tail.restore(str(error))
                 self._dirty[tail] = None
+        self._flushing = False
         if appended_meanwhile:
-            self._flush()
-        else:
-            self._flushing = False
+            self._go_on()
 
     def _fence(self, tail: Tail) -> None:
         self._unflushed_bytes -= tail.fence()
@@ -313,7 +334,9 @@ class SqliteEventLog(EventLog):
 
     async def _position(self, run_id: str) -> sqlite3.Row | None:
         parameters = {"run_id": run_id}
-        return await self._database.read(lambda db: first(db.execute(self._queries["log_position"], parameters)))
+        return await self._database.read(
+            lambda db: first(db.execute(self._queries["log_position"], parameters)), quick=True
+        )
 
     def _read_segments(self, run_id: str, after: int, limit: int, connection: sqlite3.Connection) -> Sequence[Event]:
         """On the reader's thread: a page of events past a cursor."""

@@ -15,7 +15,7 @@ from api.errors import ConflictError, FencedError, NotFoundError, OverloadedErro
 from api.schemas import CancelAction, Json, Outcome, Run, Thread
 from api.storage.base import RunQueue
 from api.storage.sqlite import rows
-from api.storage.sqlite.database import Database, first
+from api.storage.sqlite.database import QUICK_BYTES, Database, first
 from api.storage.sqlite.rows import Parameters
 
 
@@ -47,7 +47,9 @@ class SqliteRunQueue(RunQueue):
         }
         thread_columns = None if thread is None else rows.thread_parameters(thread)
         marked = await self._database.write(
-            lambda connection: self._enqueue(connection, run_columns, thread_columns, changes, limit), self._wake.set
+            lambda connection: self._enqueue(connection, run_columns, thread_columns, changes, limit),
+            self._wake.set,
+            quick=len(run_columns["kwargs"]) <= QUICK_BYTES,
         )
         return [rows.run(row) for row in marked]
 
@@ -86,7 +88,7 @@ class SqliteRunQueue(RunQueue):
             parameters = {"worker_id": worker_id, **_lease(lease_seconds)}
             return first(connection.execute(self._queries["claim_run"], parameters))
 
-        claiming = self._database.write(claim)
+        claiming = self._database.write(claim, quick=True)
         try:
             row = await asyncio.shield(claiming)
         except asyncio.CancelledError:
@@ -97,7 +99,7 @@ class SqliteRunQueue(RunQueue):
         return None if row is None else rows.run(row)
 
     async def next_due(self) -> datetime | None:
-        row = await self._database.read(lambda db: db.execute(self._queries["next_due"]).fetchone())
+        row = await self._database.read(lambda db: db.execute(self._queries["next_due"]).fetchone(), quick=True)
         return None if row[0] is None else rows.moment(row[0])
 
     async def heartbeat(self, worker_id: str, lease_seconds: float) -> Sequence[Run]:
@@ -109,7 +111,9 @@ class SqliteRunQueue(RunQueue):
 
     async def request_cancel(self, run_id: str, action: CancelAction) -> Run | None:
         parameters = {"run_id": run_id, "action": action, "now": rows.now()}
-        row = await self._database.write(lambda db: first(db.execute(self._queries["mark_run"], parameters)))
+        row = await self._database.write(
+            lambda db: first(db.execute(self._queries["mark_run"], parameters)), quick=True
+        )
         return None if row is None else rows.run(row)
 
     async def finish(self, run_id: str, attempt: int, outcome: Outcome, *, events: int) -> None:
@@ -129,7 +133,7 @@ class SqliteRunQueue(RunQueue):
                 raise FencedError(f"Attempt {attempt} of run {run_id!r} is not its current one.")
             connection.execute(self._queries["finish_thread"], {**parameters, "thread_id": row["thread_id"]})
 
-        await self._database.write(finish, self._wake.set)
+        await self._database.write(finish, self._wake.set, quick=len(outcome.values or b"") <= QUICK_BYTES)
 
     async def release(self, run_id: str, attempt: int) -> None:
         parameters = {"run_id": run_id, "attempt": attempt, "now": rows.now()}

@@ -38,7 +38,8 @@ class SqliteRecords(Records):
 
     async def get_thread(self, thread_id: str) -> Thread | None:
         parameters = {"thread_id": thread_id}
-        return _thread(await self._database.read(lambda db: first(db.execute(self._queries["get_thread"], parameters))))
+        query = self._queries["get_thread"]
+        return _thread(await self._database.read(lambda db: first(db.execute(query, parameters)), quick=True))
 
     async def patch_thread(self, thread_id: str, metadata: Json, *, ttl: Ttl | None = None) -> Thread | None:
         patch = loads(rows.text(metadata))
@@ -123,7 +124,7 @@ class SqliteRecords(Records):
 
     async def get_run(self, run_id: str) -> Run | None:
         parameters = {"run_id": run_id}
-        row = await self._database.read(lambda db: first(db.execute(self._queries["get_run"], parameters)))
+        row = await self._database.read(lambda db: first(db.execute(self._queries["get_run"], parameters)), quick=True)
         return None if row is None else rows.run(row)
 
     async def list_runs(
