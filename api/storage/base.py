@@ -207,7 +207,7 @@ class EventLog(Protocol):
             FencedError: another attempt has the run; what this attempt appended is dropped.
         """
 
-    async def read(self, run_id: str, after: int, limit: int = 1000) -> Sequence[Event]:
+    async def read(self, run_id: str, after: int, limit: int = 4000) -> Sequence[Event]:
         """Visible events with seq > after, in order, at most `limit`.
 
         Raises:

@@ -94,7 +94,7 @@ class SqliteEventLog(EventLog):
         await self._durable(tail)
         return last
 
-    async def read(self, run_id: str, after: int, limit: int = 1000) -> Sequence[Event]:
+    async def read(self, run_id: str, after: int, limit: int = 4000) -> Sequence[Event]:
         after = max(after, 0)
         tail = self._tails.get(run_id)
         if tail is not None and tail.covers(after):
@@ -354,12 +354,11 @@ def _page(found: Iterable[sqlite3.Row], after: int, limit: int) -> Sequence[Even
     events: list[Event] = []
     size = 0
     for row in found:
-        for event in segments.decode(row["first_seq"], row["data"], after):
-            events.append(event)
-            size += len(event.data)
-            if len(events) >= limit or size >= _PAGE_BYTES:
-                return events
-    return events
+        events += segments.decode(row["first_seq"], row["data"], after)
+        size += len(row["data"])
+        if len(events) >= limit or size >= _PAGE_BYTES:
+            break
+    return events[:limit]
 
 
 def _resolve(future: asyncio.Future[bool], *, value: bool) -> None:

@@ -36,22 +36,29 @@ def encode(events: Sequence[Event]) -> Iterator[tuple[int, int, bytes]]:
         yield first_seq, events[-1].seq, b"".join(parts)
 
 
-def decode(first_seq: int, segment: bytes, after: int = 0) -> Iterator[Event]:
+def decode(first_seq: int, segment: bytes, after: int = 0) -> list[Event]:
     """The events of a segment with seq > after.
 
     Raises:
         ValueError: the data is not a segment.
     """
+    events: list[Event] = []
+    kinds: dict[bytes, str] = {}
+    unpack, header = _LENGTHS.unpack_from, _LENGTHS.size
     seq, at, end = first_seq, 0, len(segment)
     while at < end:
-        if at + _LENGTHS.size > end:
+        if at + header > end:
             raise ValueError("the segment is cut")
-        kind_length, data_length = _LENGTHS.unpack_from(segment, at)
-        kind_at = at + _LENGTHS.size
+        kind_length, data_length = unpack(segment, at)
+        kind_at = at + header
         data_at = kind_at + kind_length
         at = data_at + data_length
         if at > end:
             raise ValueError("the segment is cut")
         if seq > after:
-            yield Event(seq, segment[kind_at:data_at].decode(), segment[data_at:at])
+            name = segment[kind_at:data_at]
+            if (kind := kinds.get(name)) is None:
+                kind = kinds[name] = name.decode()
+            events.append(Event(seq, kind, segment[data_at:at]))
         seq += 1
+    return events
