@@ -20,7 +20,7 @@ from api.worker import Worker
 
 logger = logging.getLogger(__name__)
 
-PAGE = 1000
+PAGE = 4000
 """Events read at one time."""
 
 _RESUMABLE_SECONDS = 120.0
@@ -159,6 +159,7 @@ class Runs:
             GapError: events past the cursor are no longer kept.
         """
         self._readers[run_id] += 1
+        deletion = None
         try:
             async for events in self._events(run_id, after):
                 yield events
@@ -166,8 +167,18 @@ class Runs:
             self._readers[run_id] -= 1
             if not self._readers[run_id]:
                 del self._readers[run_id]
-                if run_id in self._doomed:
-                    self._delete_soon(run_id, self._keep_seconds(self._doomed[run_id]))
+                deletion = self._left(run_id)
+        if deletion is not None:
+            # Who has been told of the end finds it deleted.
+            await asyncio.wait([deletion])
+
+    def _left(self, run_id: str) -> asyncio.Task[None] | None:
+        """The run's last reader has gone; its deletion, if that is now."""
+        if (run := self._doomed.get(run_id)) is None:
+            return None
+        seconds = self._keep_seconds(run)
+        deletion = self._delete_soon(run_id, seconds)
+        return None if seconds else deletion
 
     async def _events(self, run_id: str, after: int) -> AsyncGenerator[Sequence[Event]]:
         log, silence = self._storage.log, self._settings.heartbeat_interval
@@ -283,12 +294,13 @@ class Runs:
     def _keep_seconds(self, run: Run) -> float:
         return _RESUMABLE_SECONDS if run.kwargs.get("resumable") else 0
 
-    def _delete_soon(self, run_id: str, seconds: float) -> None:
+    def _delete_soon(self, run_id: str, seconds: float) -> asyncio.Task[None]:
         if (earlier := self._deletions.get(run_id)) is not None:
             earlier.cancel()
         task = asyncio.create_task(self._delete_later(run_id, seconds))
         self._deletions[run_id] = task
         task.add_done_callback(lambda done: self._forget_deletion(run_id, done))
+        return task
 
     def _forget_deletion(self, run_id: str, done: asyncio.Task[None]) -> None:
         if self._deletions.get(run_id) is done:
