@@ -72,7 +72,7 @@ class Run:
     attempt: int = 0
     """How often a worker has claimed it."""
     base: int = 0
-    """Events of the thread before this run's first."""
+    """Events of the thread before this run's first; -1 while that is open (see RunQueue.finish)."""
     due_at: datetime | None = None
     """Not to be started before; None: at once."""
     cancel: CancelAction | None = None

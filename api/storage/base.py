@@ -1,4 +1,4 @@
-"""What the service needs of a backend: Records, Assistants, Crons, RunQueue and EventLog.
+"""What the service needs of a backend: Records, Assistants, Crons, RunQueue, EventLog and ThreadLog.
 
     create ──> RunQueue.enqueue ──(wake)──> claim ──> heartbeat ... ──> finish
                                               │
@@ -10,7 +10,7 @@ after another attempt has claimed the run it changes nothing and raises FencedEr
 
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from api.events import Entry, Event
 from api.schemas import (
@@ -49,7 +49,13 @@ class Records(Protocol):
         """
 
     async def set_thread_state(
-        self, thread_id: str, *, status: ThreadStatus, values: bytes | None, interrupts: bytes
+        self,
+        thread_id: str,
+        *,
+        status: ThreadStatus,
+        values: bytes | None,
+        interrupts: bytes,
+        event: bytes | None = None,
     ) -> Thread | None:
         """Records what an update of the state left; the changed thread, or None if there is none.
 
@@ -58,6 +64,7 @@ class Records(Protocol):
             status: what it becomes; busy, if a run of it is pending or running.
             values: the state's JSON; None leaves what is there.
             interrupts: JSON of the pending interrupts by task id.
+            event: what the thread's readers are told of it: an event of its own among those of the runs, after them.
         """
 
     async def clear_ttl(self, thread_id: str) -> None:
@@ -151,7 +158,8 @@ class RunQueue(Protocol):
 
     async def claim(self, worker_id: str, lease_seconds: float) -> Run | None:
         """Takes the oldest run that may start: pending, due, of a thread with none running; or running with an expired
-        lease. Sets running, worker, lease, attempt + 1, `base` (on the first attempt); the thread becomes busy.
+        lease. Sets running, worker, lease, attempt + 1, `base` (on the first attempt); the thread becomes busy. A run
+        that has begun and was given back goes before the others of its thread.
         """
 
     async def next_due(self) -> datetime | None:
@@ -171,6 +179,9 @@ class RunQueue(Protocol):
         interrupts, error and count of events, in one transaction; wakes a worker.
 
         It comes before the terminal event is appended, so that whoever sees that event finds the thread free.
+
+        A run that ends without having begun, while another of its thread is under way, gets its `base` when that one
+        ends: until then it is -1.
 
         Args:
             events: how many events the run has logged, the terminal one included; added to the thread's count.
@@ -227,6 +238,36 @@ class EventLog(Protocol):
 
     async def drop(self, run_ids: Sequence[str]) -> None:
         """Deletes the events of finished runs; a read of them raises GapError if the run still exists."""
+
+
+class Span(NamedTuple):
+    """A stretch of a thread's events: those of a run, or the one of an update of the state."""
+
+    base: int
+    """The position before its first event; an event's position is this plus its seq."""
+    run_id: str | None
+    data: bytes | None
+    """The update's event, whose seq is 1; None for a run."""
+
+
+class ThreadLog(Protocol):
+    """The events of a thread in one order: its runs, and between them the updates of its state.
+
+    Positions count up and never repeat; what is deleted leaves a gap. Of the updates the last STATE_UPDATES are kept.
+    """
+
+    async def spans(self, thread_id: str, after: int, limit: int = 100) -> Sequence[Span] | None:
+        """What has events past a position, in order, at most `limit`; None if there is no such thread.
+
+        The first may be a run that has none past it.
+        """
+
+    async def wait(self, thread_id: str, after: int, timeout: float) -> bool:
+        """Waits until a span begins at a position or past it, or the thread is gone; False after `timeout` seconds."""
+
+
+STATE_UPDATES = 100
+"""How many events of state updates are kept of a thread."""
 
 
 class Assistants(Protocol):
@@ -376,6 +417,10 @@ class Storage(Protocol):
     @property
     def log(self) -> EventLog:
         """What the runs wrote."""
+
+    @property
+    def thread_log(self) -> ThreadLog:
+        """The same, and updates of the state, thread by thread."""
 
     async def open(self) -> None:
         """Connects, and creates or migrates the schema."""

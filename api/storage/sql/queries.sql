@@ -33,6 +33,46 @@ SET status = CASE
 WHERE thread_id = :thread_id
 RETURNING *;
 
+-- name: begun_run_of_thread
+SELECT 1 FROM runs WHERE thread_id = :thread_id AND status IN ('pending', 'running') AND attempt > 0 LIMIT 1;
+
+-- name: insert_state_update
+INSERT INTO state_updates (thread_id, base, data) VALUES (:thread_id, :base, :data);
+
+-- name: trim_state_updates
+DELETE FROM state_updates WHERE thread_id = :thread_id AND seq <= (
+    SELECT seq FROM state_updates WHERE thread_id = :thread_id ORDER BY seq DESC LIMIT 1 OFFSET :keep
+);
+
+-- name: add_thread_events
+UPDATE threads SET events = events + :events WHERE thread_id = :thread_id RETURNING events;
+
+-- name: unplaced_of_thread
+SELECT 0 AS of_run, seq, NULL AS run_id, 1 AS events FROM state_updates WHERE thread_id = :thread_id AND base < 0
+UNION ALL
+SELECT 1, seq, run_id, events FROM runs WHERE thread_id = :thread_id AND base < 0
+ORDER BY of_run, seq;
+
+-- name: place_run
+UPDATE runs SET base = :base WHERE run_id = :run_id;
+
+-- name: place_state_update
+UPDATE state_updates SET base = :base WHERE seq = :seq;
+
+-- From the run in which the cursor may be, on; a run that has not begun has no place yet.
+-- name: thread_spans
+SELECT base, run_id, NULL AS data FROM runs
+WHERE thread_id = :thread_id AND (attempt > 0 OR events IS NOT NULL) AND base >= coalesce(
+    (
+        SELECT max(base) FROM runs
+        WHERE thread_id = :thread_id AND base BETWEEN 0 AND :after AND (attempt > 0 OR events IS NOT NULL)
+    ), 0
+)
+UNION ALL
+SELECT base, NULL, data FROM state_updates WHERE thread_id = :thread_id AND base >= :after
+ORDER BY base
+LIMIT :limit;
+
 -- name: next_expiry
 SELECT min(expires_at) FROM threads
 WHERE expires_at IS NOT NULL AND NOT EXISTS (
@@ -153,6 +193,7 @@ UPDATE runs SET cancel = coalesce(cancel, :action), updated_at = :now
 WHERE run_id = :run_id AND status IN ('pending', 'running')
 RETURNING *;
 
+-- One that was given back to the queue goes on before others of its thread begin: its events have begun.
 -- name: claim_run
 UPDATE runs
 SET status = 'running', worker_id = :worker_id, lease_until = :lease_until, updated_at = :now,
@@ -168,6 +209,11 @@ WHERE seq = (
                 AND NOT EXISTS (
                     SELECT 1 FROM runs AS other
                     WHERE other.thread_id = waiting.thread_id AND other.status = 'running'
+                )
+                AND NOT EXISTS (
+                    SELECT 1 FROM runs AS begun
+                    WHERE begun.thread_id = waiting.thread_id AND begun.status = 'pending' AND begun.attempt > 0
+                        AND begun.seq <> waiting.seq
                 )
             ORDER BY seq LIMIT 1
         ) AS claimable
@@ -204,12 +250,17 @@ UPDATE runs SET lease_until = :now WHERE worker_id = :worker_id AND status = 'ru
 
 -- name: finish_run
 UPDATE runs
-SET status = :status, worker_id = NULL, lease_until = NULL, updated_at = :now,
-    base = CASE attempt
-        WHEN 0 THEN (SELECT events FROM threads WHERE threads.thread_id = runs.thread_id) ELSE base
+SET status = :status, worker_id = NULL, lease_until = NULL, updated_at = :now, events = :events,
+    base = CASE
+        WHEN attempt > 0 THEN base
+        WHEN EXISTS (
+            SELECT 1 FROM runs AS begun
+            WHERE begun.thread_id = runs.thread_id AND begun.status IN ('pending', 'running') AND begun.attempt > 0
+        ) THEN -1
+        ELSE (SELECT events FROM threads WHERE threads.thread_id = runs.thread_id)
     END
 WHERE run_id = :run_id AND attempt = :attempt AND status IN ('pending', 'running')
-RETURNING thread_id;
+RETURNING thread_id, base;
 
 -- name: finish_thread
 UPDATE threads

@@ -119,3 +119,20 @@ CREATE INDEX crons_by_date ON crons (next_run_date) WHERE enabled AND next_run_d
 
 -- migration: 5
 CREATE INDEX runs_temporary ON runs (thread_id) WHERE json_extract(kwargs, '$.temporary');
+
+-- A thread's events are numbered across its runs and the updates of its state: each run, and each update, begins at its
+-- base. One that ends while another run is under way has its place after that run, and a base of -1 until then.
+-- migration: 6
+ALTER TABLE runs ADD COLUMN events INTEGER;
+
+CREATE INDEX runs_of_thread_by_base ON runs (thread_id, base);
+CREATE INDEX runs_unplaced ON runs (thread_id) WHERE base < 0;
+
+CREATE TABLE state_updates (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    thread_id TEXT NOT NULL REFERENCES threads (thread_id) ON DELETE CASCADE,
+    base INTEGER NOT NULL,
+    data BLOB NOT NULL
+) STRICT;
+
+CREATE INDEX state_updates_by_base ON state_updates (thread_id, base);

@@ -8,13 +8,13 @@ import asyncio
 import os
 import socket
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from api.errors import ConflictError, FencedError, NotFoundError, OverloadedError
 from api.schemas import CancelAction, Json, Outcome, Run, Thread
 from api.storage.base import RunQueue
-from api.storage.sqlite import rows
+from api.storage.sqlite import rows, thread_log
 from api.storage.sqlite.database import QUICK_BYTES, Database, first
 from api.storage.sqlite.rows import Parameters
 
@@ -25,11 +25,13 @@ class SqliteRunQueue(RunQueue):
     Args:
         database: where the runs are.
         queries: the statements by name.
+        moved: told of the thread one of whose runs began or ended.
     """
 
-    def __init__(self, database: Database, queries: Mapping[str, str]) -> None:
+    def __init__(self, database: Database, queries: Mapping[str, str], moved: Callable[[str], None]) -> None:
         self._database = database
         self._queries = queries
+        self._moved = moved
         self._wake = asyncio.Event()
 
     async def enqueue(
@@ -96,7 +98,10 @@ class SqliteRunQueue(RunQueue):
             if row := await claiming:
                 await self.release(row["run_id"], row["attempt"])
             raise
-        return None if row is None else rows.run(row)
+        if row is None:
+            return None
+        self._moved(row["thread_id"])
+        return rows.run(row)
 
     async def next_due(self) -> datetime | None:
         row = await self._database.read(lambda db: db.execute(self._queries["next_due"]).fetchone(), quick=True)
@@ -117,23 +122,40 @@ class SqliteRunQueue(RunQueue):
         return None if row is None else rows.run(row)
 
     async def finish(self, run_id: str, attempt: int, outcome: Outcome, *, events: int) -> None:
-        fence = {"run_id": run_id, "attempt": attempt, "status": outcome.status, "now": rows.now()}
+        fence = {
+            "run_id": run_id,
+            "attempt": attempt,
+            "status": outcome.status,
+            "events": events,
+            "now": rows.now(),
+        }
+        thread_id = ""
         parameters = {
             "status": outcome.thread_status,
             "values": outcome.values,
             "interrupts": outcome.interrupts,
             "error": outcome.error,
-            "events": events,
             "now": fence["now"],
         }
 
         def finish(connection: sqlite3.Connection) -> None:
+            nonlocal thread_id
             row = first(connection.execute(self._queries["finish_run"], fence))
             if row is None:
                 raise FencedError(f"Attempt {attempt} of run {run_id!r} is not its current one.")
-            connection.execute(self._queries["finish_thread"], {**parameters, "thread_id": row["thread_id"]})
+            thread_id = row["thread_id"]
+            counted = events if row["base"] >= 0 else 0
+            connection.execute(
+                self._queries["finish_thread"], {**parameters, "thread_id": thread_id, "events": counted}
+            )
+            if attempt > 0:
+                thread_log.place(connection, self._queries, thread_id)
 
-        await self._database.write(finish, self._wake.set, quick=len(outcome.values or b"") <= QUICK_BYTES)
+        def wake() -> None:
+            self._wake.set()
+            self._moved(thread_id)
+
+        await self._database.write(finish, wake, quick=len(outcome.values or b"") <= QUICK_BYTES)
 
     async def release(self, run_id: str, attempt: int) -> None:
         parameters = {"run_id": run_id, "attempt": attempt, "now": rows.now()}

@@ -3,12 +3,13 @@
 import sqlite3
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 
 from api.errors import ConflictError
 from api.schemas import TERMINAL, Json, Run, RunStatus, Thread, ThreadSort, ThreadStatus, Ttl
 from api.serde import dumps, loads
 from api.storage.base import Records
-from api.storage.sqlite import rows
+from api.storage.sqlite import rows, thread_log
 from api.storage.sqlite.database import Database, first
 
 
@@ -19,12 +20,20 @@ class SqliteRecords(Records):
         database: where they are.
         queries: the statements by name.
         forget: told of the runs that were deleted, for what else is held of them.
+        moved: told of the thread that was deleted, or got an event of its own.
     """
 
-    def __init__(self, database: Database, queries: Mapping[str, str], forget: Callable[[Sequence[str]], None]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        queries: Mapping[str, str],
+        forget: Callable[[Sequence[str]], None],
+        moved: Callable[[str], None],
+    ) -> None:
         self._database = database
         self._queries = queries
         self._forget = forget
+        self._moved = moved
 
     async def create_thread(self, thread: Thread) -> Thread | None:
         parameters = rows.thread_parameters(thread)
@@ -57,7 +66,13 @@ class SqliteRecords(Records):
         return _thread(await self._database.write(merge))
 
     async def set_thread_state(
-        self, thread_id: str, *, status: ThreadStatus, values: bytes | None, interrupts: bytes
+        self,
+        thread_id: str,
+        *,
+        status: ThreadStatus,
+        values: bytes | None,
+        interrupts: bytes,
+        event: bytes | None = None,
     ) -> Thread | None:
         parameters = {
             "thread_id": thread_id,
@@ -66,8 +81,14 @@ class SqliteRecords(Records):
             "interrupts": interrupts,
             "now": rows.now(),
         }
-        query = self._queries["set_thread_state"]
-        return _thread(await self._database.write(lambda db: first(db.execute(query, parameters))))
+
+        def change(connection: sqlite3.Connection) -> sqlite3.Row | None:
+            row = first(connection.execute(self._queries["set_thread_state"], parameters))
+            if row is not None and event is not None:
+                thread_log.add_update(connection, self._queries, row, event)
+            return row
+
+        return _thread(await self._database.write(change, partial(self._moved, thread_id)))
 
     async def clear_ttl(self, thread_id: str) -> None:
         parameters = {"thread_id": thread_id, **rows.ttl_parameters(None)}
@@ -93,7 +114,7 @@ class SqliteRecords(Records):
             deleted = connection.execute(self._queries["delete_thread"], parameters).rowcount > 0
             return deleted, [row["run_id"] for row in runs]
 
-        deleted, run_ids = await self._database.write(delete)
+        deleted, run_ids = await self._database.write(delete, partial(self._moved, thread_id))
         self._forget(run_ids)
         return deleted
 

@@ -9,6 +9,7 @@ from api.storage.sqlite.database import Database
 from api.storage.sqlite.log import SqliteEventLog
 from api.storage.sqlite.queue import SqliteRunQueue
 from api.storage.sqlite.records import SqliteRecords
+from api.storage.sqlite.thread_log import SqliteThreadLog
 
 
 class SqliteStorage:
@@ -25,6 +26,7 @@ class SqliteStorage:
     crons: SqliteCrons
     queue: SqliteRunQueue
     log: SqliteEventLog
+    thread_log: SqliteThreadLog
 
     def __init__(self, path: Path, *, max_unflushed_bytes: int = 8 << 20, tail_bytes: int = 4 << 20) -> None:
         statements = queries()
@@ -32,8 +34,9 @@ class SqliteStorage:
         self.log = SqliteEventLog(
             self.database, statements, max_unflushed_bytes=max_unflushed_bytes, tail_bytes=tail_bytes
         )
-        self.queue = SqliteRunQueue(self.database, statements)
-        self.records = SqliteRecords(self.database, statements, self.log.forget)
+        self.thread_log = SqliteThreadLog(self.database, statements)
+        self.queue = SqliteRunQueue(self.database, statements, self.thread_log.wake)
+        self.records = SqliteRecords(self.database, statements, self.log.forget, self.thread_log.wake)
         self.assistants = SqliteAssistants(self.database, statements)
         self.crons = SqliteCrons(self.database, statements)
 
