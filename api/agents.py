@@ -1,9 +1,11 @@
 """Agents: what is served, described for callers, and their requests checked and turned into run requests.
 
-An agent is a graph or a plain Runnable that langgraph.json names; each has one default assistant.
+An agent is a graph or a plain Runnable that langgraph.json names, as its default assistant or with the settings of
+another one.
 """
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, get_type_hints
 
 from langchain_core.messages.utils import convert_to_messages
@@ -13,12 +15,14 @@ from langgraph.pregel import Pregel
 from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
-from api.errors import InvalidRequestError, invalid
+from api.assistants import Assistants, run_config
+from api.configs import merged
+from api.errors import InvalidRequestError, NotFoundError, invalid
 from api.protocols.astream_events import FILTERS
 from api.protocols.native import AgentRequest, EventsRequest
-from api.registry import GraphEntry, Registry
+from api.registry import Registry
 from api.runs import RunRequest
-from api.schemas import Json
+from api.schemas import Assistant, Json
 
 
 class Agents:
@@ -26,15 +30,35 @@ class Agents:
 
     Args:
         registry: the graphs.
+        assistants: whose settings go below the request's.
     """
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, assistants: Assistants) -> None:
         self._registry = registry
+        self._assistants = assistants
         self._contexts: dict[type[Any], TypeAdapter[Any] | None] = {}
 
     def list(self) -> list[Json]:
         """Every agent: `{"assistant_id", "graph_id", "description"}`."""
-        return [_summary(entry) for entry in self._registry.entries.values()]
+        return [
+            {"assistant_id": entry.assistant_id, "graph_id": entry.graph_id, "description": entry.description}
+            for entry in self._registry.entries.values()
+        ]
+
+    async def find(self, assistant_id: str) -> Assistant:
+        """The agent: an assistant as of its latest version.
+
+        Args:
+            assistant_id: its id, or the name of a graph for its default assistant.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        try:
+            return await self._assistants.resolve(assistant_id)
+        except (InvalidRequestError, NotFoundError):
+            known = ", ".join(sorted(self._registry.entries))
+            raise NotFoundError(f"No agent {assistant_id!r} here. Served: {known}.", field="assistant_id") from None
 
     async def describe(self, assistant_id: str) -> Json:
         """One agent with the JSON schemas of its input, output and context.
@@ -42,10 +66,9 @@ class Agents:
         Raises:
             NotFoundError: there is no such agent.
         """
-        entry = self._registry.find(assistant_id)
-        async with self._registry.open(entry.graph_id) as graph:
+        async with self._open(await self.find(assistant_id)) as (assistant, graph):
             return {
-                **_summary(entry),
+                **_summary(assistant),
                 "input_schema": _json_schema(graph.get_input_jsonschema),
                 "output_schema": _json_schema(graph.get_output_jsonschema),
                 "context_schema": _json_schema(graph.get_context_jsonschema) if isinstance(graph, Pregel) else None,
@@ -57,7 +80,7 @@ class Agents:
         Raises:
             NotFoundError: there is no such agent.
         """
-        async with self._registry.open(self._registry.find(assistant_id).graph_id) as graph:
+        async with self._open(await self.find(assistant_id)) as (_, graph):
             return (await _drawable(graph)).to_json()  # type: ignore[no-any-return]
 
     async def mermaid(self, assistant_id: str) -> str:
@@ -66,7 +89,7 @@ class Agents:
         Raises:
             NotFoundError: there is no such agent.
         """
-        async with self._registry.open(self._registry.find(assistant_id).graph_id) as graph:
+        async with self._open(await self.find(assistant_id)) as (_, graph):
             return (await _drawable(graph)).draw_mermaid()  # type: ignore[no-any-return]
 
     async def request(self, assistant_id: str, body: AgentRequest) -> RunRequest:
@@ -76,21 +99,28 @@ class Agents:
             NotFoundError: there is no such agent.
             InvalidRequestError: the input or the context does not fit the graph; it names the field.
         """
-        entry = self._registry.find(assistant_id)
-        async with self._registry.open(entry.graph_id) as graph:
-            kwargs = _input(graph, body) | self._context(graph, body.context)
+        async with self._open(await self.find(assistant_id)) as (assistant, graph):
+            kwargs = _input(graph, body) | self._context(graph, body.context, assistant.context)
+        if config := merged(assistant.config, _configurable(assistant, body.context)):
+            kwargs["config"] = config
         if isinstance(body, EventsRequest):
             kwargs["filters"] = body.model_dump(include=set(FILTERS), exclude_none=True)
         return RunRequest(
-            assistant_id=entry.assistant_id,
-            graph_id=entry.graph_id,
+            assistant_id=assistant.assistant_id,
+            graph_id=assistant.graph_id,
             source="events" if isinstance(body, EventsRequest) else "native",
             kwargs=kwargs,
             thread_id=body.thread_id,
-            metadata=body.metadata,
+            metadata={**_metadata(assistant), **body.metadata},
         )
 
-    def _context(self, graph: Runnable[Any, Any], context: Json | None) -> Json:
+    @contextlib.asynccontextmanager
+    async def _open(self, assistant: Assistant) -> AsyncIterator[tuple[Assistant, Runnable[Any, Any]]]:
+        async with self._registry.open(assistant.graph_id, run_config(assistant)) as graph:
+            yield assistant, graph
+
+    def _context(self, graph: Runnable[Any, Any], context: Json | None, settings: Json) -> Json:
+        """The context of a run: the request's, which must fit, over the assistant's, as far as it does."""
         schema = graph.context_schema if isinstance(graph, Pregel) else None
         if schema is None:
             if context:
@@ -101,15 +131,16 @@ class Agents:
             raise InvalidRequestError(f"This agent's context has {_names(known)}.", field=f"context.{unknown[0]}")
         if schema not in self._contexts:
             self._contexts[schema] = _adapter(schema)
+        whole = {name: value for name, value in settings.items() if name in known} | (context or {})
         try:
             # Without a context the fields' defaults apply, as they would with an empty one.
             if (adapter := self._contexts[schema]) is not None:
-                adapter.validate_python(context or {})
+                adapter.validate_python(whole)
         except ValidationError as exc:
             raise invalid(exc, "context") from exc
         except (ValueError, TypeError) as exc:
             raise InvalidRequestError(f"context: {exc}", field="context") from exc
-        return {"context": context or {}}
+        return {"context": whole}
 
 
 def _adapter(schema: type[Any]) -> TypeAdapter[Any] | None:
@@ -134,8 +165,22 @@ def _fields(graph: Pregel[Any, Any, Any, Any]) -> Mapping[str, Any] | None:
     return get_type_hints(graph.builder.input_schema) or None
 
 
-def _summary(entry: GraphEntry) -> Json:
-    return {"assistant_id": entry.assistant_id, "graph_id": entry.graph_id, "description": entry.description}
+def _summary(assistant: Assistant) -> Json:
+    return {
+        "assistant_id": assistant.assistant_id,
+        "graph_id": assistant.graph_id,
+        "description": assistant.description,
+    }
+
+
+def _metadata(assistant: Assistant) -> Json:
+    """The assistant's metadata for its runs, without the mark of default ones: every checkpoint keeps a copy."""
+    return {name: value for name, value in assistant.metadata.items() if (name, value) != ("created_by", "system")}
+
+
+def _configurable(assistant: Assistant, context: Json | None) -> Json:
+    """The request's context where a graph that reads `configurable` finds it, if the assistant has settings there."""
+    return {"configurable": context} if context and assistant.config.get("configurable") else {}
 
 
 async def _drawable(graph: Runnable[Any, Any]) -> Any:

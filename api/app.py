@@ -125,7 +125,6 @@ class Threadline:
             on_end=self._on_end,
         )
         worker = Worker(self.storage.queue, executor, settings)
-        self.agents = Agents(self.registry)
         self.runs = Runs(self.storage, worker, executor, settings)
         self.states = States(self.storage, self.registry)
         self.threads = Threads(self.storage, self.states, self.runs, checkpointer)
@@ -137,6 +136,8 @@ class Threadline:
         stack.push_async_callback(self.runs.close)
         worker.start()
         stack.push_async_callback(worker.stop)
+        self.agents = Agents(self.registry, self.assistants)
+        self.agents = Agents(self.registry, self.assistants)
         scheduler = CronScheduler(self.storage, self.run_requests, self.runs, self._clock)
         scheduler.start()
         stack.push_async_callback(scheduler.stop)

@@ -335,7 +335,7 @@ class Assistants:
             NotFoundError: there is none, or its graph is no longer served.
         """
         assistant = await self._get(self._default_id(assistant_id))
-        async with self._registry.open(self._check_graph(assistant.graph_id), _run_config(assistant)) as graph:
+        async with self._registry.open(self._check_graph(assistant.graph_id), run_config(assistant)) as graph:
             drawable = await graph.aget_graph(xray=xray) if isinstance(graph, Pregel) else graph.get_graph()
             document: Json = drawable.to_json()
         for node in document["nodes"]:
@@ -351,7 +351,7 @@ class Assistants:
             NotFoundError: there is none, or its graph is no longer served.
         """
         assistant = await self._get(assistant_id)
-        async with self._registry.open(self._check_graph(assistant.graph_id), _run_config(assistant)) as graph:
+        async with self._registry.open(self._check_graph(assistant.graph_id), run_config(assistant)) as graph:
             # In a thread: those of messages take a tenth of a second, in which no stream would go on.
             found = await asyncio.to_thread(schemas, _named(graph, assistant.graph_id))
         return {"graph_id": assistant.graph_id, **found}
@@ -369,7 +369,7 @@ class Assistants:
             NotFoundError: there is none, or its graph is no longer served.
         """
         assistant = await self._get(assistant_id)
-        async with self._registry.open(self._check_graph(assistant.graph_id), _run_config(assistant)) as graph:
+        async with self._registry.open(self._check_graph(assistant.graph_id), run_config(assistant)) as graph:
             if not isinstance(graph, Pregel):
                 return {}
             found = graph.aget_subgraphs(namespace=namespace, recurse=recurse)
@@ -445,5 +445,6 @@ def _named(graph: Runnable[Any, Any], graph_id: str) -> Runnable[Any, Any]:
     return graph
 
 
-def _run_config(assistant: Assistant) -> RunnableConfig:
+def run_config(assistant: Assistant) -> RunnableConfig:
+    """The assistant's config, for a factory that makes its graph."""
     return cast("RunnableConfig", {"configurable": {}, **assistant.config})

@@ -132,9 +132,9 @@ async def cancel(assistant_id: str, run_id: str, threadline: ThreadlineDep) -> R
 
 
 async def _run(assistant_id: str, run_id: str, threadline: ThreadlineDep) -> Run:
-    entry = threadline.registry.find(assistant_id)
+    assistant = await threadline.agents.find(assistant_id)
     run = await threadline.runs.get(run_id)
-    if run.assistant_id != entry.assistant_id:
+    if run.assistant_id != assistant.assistant_id:
         raise NotFoundError(f"No run {run_id!r} of this agent here.", field="run_id")
     return run
 
