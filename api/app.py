@@ -37,6 +37,7 @@ from api.store_config import load_store_config
 from api.store_items import StoreItems
 from api.sweeper import Sweeper
 from api.threads import Threads
+from api.views import Views
 from api.webhook_rules import load_webhook_config
 from api.webhooks import Webhooks
 from api.worker import Worker
@@ -64,6 +65,7 @@ class Threadline:
     store_items: StoreItems
     states: States
     threads: Threads
+    views: Views
     webhooks: Webhooks
 
     def __init__(
@@ -127,6 +129,7 @@ class Threadline:
         worker = Worker(self.storage.queue, executor, settings)
         self.runs = Runs(self.storage, worker, executor, settings)
         self.states = States(self.storage, self.registry)
+        self.views = Views(self.runs, self.states)
         self.threads = Threads(self.storage, self.states, self.runs, checkpointer)
         self.assistants = Assistants(self.storage, self.registry, self.runs, self.threads)
         await self.assistants.register()

@@ -31,6 +31,7 @@ LEVELS: list[set[str]] = [
         "worker",
         "protocols",
         "run_requests",
+        "views",
     },
     {"sse", "auth", "deps", "routes", "responses", "body_limit", "boundary"},
     {"app", "cli"},

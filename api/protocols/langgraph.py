@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from api.configs import Config, Metadata, Settings
 from api.errors import InvalidRequestError, RunError
-from api.events import END, Entry, Event, end, entry
+from api.events import END, UNNUMBERED, Entry, Event, end, entry
 from api.schemas import CancelAction, EndStatus, Json, MultitaskStrategy, OnDisconnect, Run
 from api.serde import Fragment, dumps, exception_payload, loads
 
@@ -266,15 +266,15 @@ class Frames:
 
     def __call__(self, events: Sequence[Event]) -> bytes:
         """The frames of a batch."""
+        if events and events[-1].kind == END:
+            events = _without_end(events)
         return b"".join(self._frame(event) for event in events if self._shows(event.kind))
 
     def _frame(self, event: Event) -> bytes:
         frame = b"event: %b\r\ndata: %b\r\n" % (event.kind.encode(), event.data)
-        return frame + (b"id: %d\r\n\r\n" % event.seq if self._ids else b"\r\n")
+        return frame + (b"id: %d\r\n\r\n" % event.seq if self._ids and event.seq else b"\r\n")
 
     def _shows(self, kind: str) -> bool:
-        if kind == END:
-            return False
         mode = kind.partition("|")[0]
         return not self._modes or mode in _ALWAYS or mode in self._modes or self._shows_messages(mode)
 
@@ -282,6 +282,12 @@ class Frames:
         if mode == "messages":
             return "messages-tuple" in self._modes
         return mode.startswith("messages/") and "messages" in self._modes
+
+
+def _without_end(events: Sequence[Event]) -> Sequence[Event]:
+    """What comes with the end, which no client sees, has its id."""
+    *rest, last = events
+    return [*rest[:-1], rest[-1]._replace(seq=last.seq)] if rest and rest[-1].seq == UNNUMBERED else rest
 
 
 def stream_modes(parameters: Sequence[str] | None) -> list[str]:

@@ -123,6 +123,11 @@ class NativeFold:
         self._final: Mapping[str, Any] | None = None
         self._started = False
 
+    @property
+    def tools_run(self) -> bool:
+        """Whether calls wait for their results: what a model writes meanwhile is inside a tool."""
+        return bool(self._calls - self._results)
+
     def begin(self, run: Run) -> Iterator[Entry]:
         """The first event."""
         payload: dict[str, Any] = {
@@ -201,7 +206,7 @@ class NativeFold:
     def _remember(self, values: Any) -> None:
         if not self._started:
             self._started = True
-            for message in _messages(values):
+            for message in messages_in(values):
                 self._note_earlier(message)
         if isinstance(values, dict) and _INTERRUPT in values:
             values = {key: value for key, value in values.items() if key != _INTERRUPT}
@@ -247,7 +252,7 @@ class NativeFold:
             for value in written if isinstance(written, list) else (written,):
                 if isinstance(value, Mapping) and isinstance(final := value.get("final_answer"), Mapping):
                     self._final = final
-                for message in _messages(value):
+                for message in messages_in(value):
                     yield from self._whole_message(message)
 
     def _whole_message(self, message: BaseMessage) -> Iterator[Entry]:
@@ -279,7 +284,7 @@ class NativeFold:
             yield entry("interrupt", {"id": interrupt.id, "value": interrupt.value})
 
 
-def _messages(value: Any) -> Iterator[BaseMessage]:
+def messages_in(value: Any) -> Iterator[BaseMessage]:
     """Messages in a state or an update, whatever the channel is called."""
     if isinstance(value, BaseMessage):
         yield value
@@ -309,13 +314,21 @@ Framing = Callable[[Sequence[Event]], bytes]
 
 
 def sse_frames(events: Sequence[Event]) -> bytes:
-    """`event:`, `id:` and `data:` for each event."""
-    return b"".join(b"event: %b\nid: %d\ndata: %b\n\n" % (kind.encode(), seq, data) for seq, kind, data in events)
+    """`event:`, `id:` and `data:` for each event; no id for an UNNUMBERED one."""
+    return b"".join(
+        b"event: %b\nid: %d\ndata: %b\n\n" % (kind.encode(), seq, data)
+        if seq
+        else b"event: %b\ndata: %b\n\n" % (kind.encode(), data)
+        for seq, kind, data in events
+    )
 
 
 def ndjson_lines(events: Sequence[Event]) -> bytes:
-    """One JSON object a line: `{"event", "id", "data"}`."""
-    return b"".join(b'{"event":%b,"id":%d,"data":%b}\n' % (dumps(kind), seq, data) for seq, kind, data in events)
+    """One JSON object a line: `{"event", "id", "data"}`; the id of an UNNUMBERED one is null."""
+    return b"".join(
+        b'{"event":%b,"id":%b,"data":%b}\n' % (dumps(kind), b"%d" % seq if seq else b"null", data)
+        for seq, kind, data in events
+    )
 
 
 def answer_text(events: Sequence[Event]) -> bytes:

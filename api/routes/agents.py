@@ -113,11 +113,11 @@ async def follow(
     accept: Accept = "*/*",
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> Response:
-    """A run's events past `Last-Event-ID`, or all of them; goes on while the run does."""
+    """A run's events past `Last-Event-ID`, or all of them; goes on while the run does. Whichever API began the run."""
     media_type = _negotiate(accept)
     run = await _run(assistant_id, run_id, threadline)
     after = cursor(last_event_id)
-    await threadline.runs.check_cursor(run_id, after)
+    await threadline.views.check(run, after, native=True)
     return _stream(run, threadline, media_type, "continue", _location(request, assistant_id, run), after)
 
 
@@ -151,7 +151,7 @@ def _stream(
         await threadline.runs.cancel_if_active(run.run_id)
 
     return EventStream(
-        threadline.runs.follow(run.run_id, after),
+        threadline.views.native(run, after),
         _FRAMINGS[media_type],
         media_type=media_type,
         open_streams=threadline.metrics.streams,

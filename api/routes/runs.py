@@ -244,11 +244,12 @@ async def _rejoined(
     stateless: bool = False,
 ) -> Response:
     after = cursor(last_event_id)
-    await threadline.runs.check_cursor(run.run_id, after)
+    await threadline.views.check(run, after, native=False)
+    resumable = bool(run.kwargs.get("resumable")) or run.kwargs["source"] != "langgraph"
     return _stream(
         run,
         threadline,
-        Frames(ids=bool(run.kwargs.get("resumable")), modes=stream_modes(stream_mode)),
+        Frames(ids=resumable, modes=stream_modes(stream_mode)),
         cancel=cancel,
         headers=_locations(run, request, "stream", stateless=stateless),
         after=after,
@@ -259,7 +260,7 @@ def _stream(
     run: Run, threadline: ThreadlineDep, frames: Frames, *, cancel: bool, headers: dict[str, str], after: int = 0
 ) -> Response:
     return EventStream(
-        threadline.runs.follow(run.run_id, after),
+        threadline.views.langgraph(run, after),
         frames,
         media_type=SSE,
         open_streams=threadline.metrics.streams,
@@ -282,7 +283,8 @@ def _result(run: Run, threadline: ThreadlineDep, request: Request, *, cancel: bo
 
 
 async def _body_of(run: Run, threadline: ThreadlineDep) -> bytes:
-    result = Result(await threadline.runs.collect(run.run_id, Result.KINDS))
+    batches = threadline.views.langgraph(run)
+    result = Result([event async for batch in batches for event in batch if event.kind in Result.KINDS])
     return result.body(
         await threadline.runs.result_of_thread(run.thread_id) if not run.kwargs.get("temporary") else b"{}"
     )
