@@ -36,6 +36,7 @@ from api.storage.sqlite.store import open_store
 from api.store_config import load_store_config
 from api.store_items import StoreItems
 from api.sweeper import Sweeper
+from api.thread_streams import ThreadStreams
 from api.threads import Threads
 from api.views import Views
 from api.webhook_rules import load_webhook_config
@@ -64,6 +65,7 @@ class Threadline:
     run_requests: RunRequests
     store_items: StoreItems
     states: States
+    thread_streams: ThreadStreams
     threads: Threads
     views: Views
     webhooks: Webhooks
@@ -130,16 +132,17 @@ class Threadline:
         self.runs = Runs(self.storage, worker, executor, settings)
         self.states = States(self.storage, self.registry)
         self.views = Views(self.runs, self.states)
+        self.thread_streams = ThreadStreams(self.storage, self.runs, self.views, settings)
         self.threads = Threads(self.storage, self.states, self.runs, checkpointer)
         self.assistants = Assistants(self.storage, self.registry, self.runs, self.threads)
         await self.assistants.register()
+        self.agents = Agents(self.registry, self.assistants)
         self.run_requests = RunRequests(self.storage, self.assistants, self.webhooks)
         self.crons = Crons(self.storage, self.assistants, self.run_requests, self._clock)
         await self.runs.open()
         stack.push_async_callback(self.runs.close)
         worker.start()
         stack.push_async_callback(worker.stop)
-        self.agents = Agents(self.registry, self.assistants)
         self.agents = Agents(self.registry, self.assistants)
         scheduler = CronScheduler(self.storage, self.run_requests, self.runs, self._clock)
         scheduler.start()

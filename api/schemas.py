@@ -13,6 +13,7 @@ OnDisconnect = Literal["cancel", "continue"]
 IfNotExists = Literal["create", "reject"]
 Source = Literal["native", "events", "langgraph"]
 """Which stream a run writes to its log: the native events, `astream_events`, or LangGraph's stream modes."""
+ThreadStreamMode = Literal["run_modes", "lifecycle", "state_update"]
 ThreadSort = Literal["thread_id", "status", "created_at", "updated_at", "state_updated_at"]
 TtlStrategy = Literal["delete", "keep_latest"]
 AssistantSort = Literal["assistant_id", "created_at", "updated_at", "name", "graph_id"]

@@ -253,6 +253,7 @@ class States:
             status="interrupted" if snapshot.next else "idle",
             values=values,
             interrupts=dumps(thread_interrupts(snapshot)),
+            event=None if values is None else dumps({"state": thread_state(snapshot), "thread_id": thread.thread_id}),
         )
         if changed is None:
             raise no_thread(thread.thread_id)

@@ -31,6 +31,7 @@ LEVELS: list[set[str]] = [
         "worker",
         "protocols",
         "run_requests",
+        "thread_streams",
         "views",
     },
     {"sse", "auth", "deps", "routes", "responses", "body_limit", "boundary"},

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from api.deps import ThreadlineDep, documented, json_body, parsed
-from api.errors import InvalidRequestError, NotFoundError, UnsupportedError, invalid
+from api.errors import InvalidRequestError, NotFoundError, invalid
 from api.protocols.langgraph import Frames, Result, RunCreate, run_record, stream_modes
 from api.responses import JsonResponse
 from api.run_requests import check_uuid
@@ -68,12 +68,6 @@ async def wait_run(thread_id: str, body: RunBody, threadline: ThreadlineDep, req
 async def wait_stateless_run(body: RunBody, threadline: ThreadlineDep, request: Request) -> Response:
     """Creates a stateless run and answers with its result."""
     return await _waited(body, threadline, request, None)
-
-
-@router.get("/threads/{thread_id}/stream")
-async def stream_thread(thread_id: str) -> Response:
-    """Not served yet: the events of all runs of a thread as one stream."""
-    raise UnsupportedError(f"Thread {thread_id}: streams of whole threads are not supported yet; stream its runs.")
 
 
 class RunsCancel(BaseModel):

@@ -6,7 +6,9 @@ from fastapi import APIRouter, Depends, Header, Query, Response
 
 from api.deps import ThreadlineDep, documented, json_body
 from api.errors import InvalidRequestError, UnsupportedError
+from api.protocols.thread_stream import ThreadFrames, thread_cursor, thread_modes
 from api.responses import JsonResponse
+from api.sse import SSE, EventStream
 from api.states import StateChange, StateRequest, StateSearch, selected
 from api.threads import (
     ThreadCreate,
@@ -93,6 +95,24 @@ async def copy_thread(thread_id: str, threadline: ThreadlineDep) -> Response:
 async def get_storage() -> Response:
     """Refuses: what a thread takes up is known to LangGraph's own checkpointer alone."""
     raise UnsupportedError("Checkpoint storage is only reported for the built-in checkpointer.")
+
+
+@router.get("/{thread_id}/stream")
+async def stream_thread(
+    key: Key,
+    threadline: ThreadlineDep,
+    stream_modes: Annotated[list[str], Query(default_factory=list)],
+    stream_mode: Annotated[list[str], Query(default_factory=list)],
+    last_event_id: Annotated[str | None, Header()] = None,
+) -> Response:
+    """The events of all runs of the thread past `Last-Event-ID`, or from now on; `-` is the beginning. Never ends.
+
+    The modes may be called `stream_modes`, as by the reference, or `stream_mode`, as by langgraph_sdk.
+    """
+    frames = ThreadFrames(thread_modes([*stream_modes, *stream_mode]))
+    after = await threadline.thread_streams.position(key, thread_cursor(last_event_id))
+    batches = threadline.thread_streams.follow(key, after)
+    return EventStream(batches, frames, media_type=SSE, open_streams=threadline.metrics.streams)
 
 
 @router.get("/{thread_id}/state")

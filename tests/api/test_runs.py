@@ -293,11 +293,6 @@ async def test_refusals(client: Client, path: str, body: dict[str, Any], status:
     assert detail in response.json()["detail"]
 
 
-async def test_stream_of_a_whole_thread_is_refused_clearly(client: Client) -> None:
-    response = await client.get(f"/threads/{_thread()}/stream")
-    assert (response.status_code, response.json()["error"]["code"]) == (501, "not_supported")
-
-
 async def test_bad_json_is_told_as_the_reference_does(client: Client) -> None:
     response = await client.post("/runs", content=b"{")
     assert (response.status_code, response.json()["detail"]) == (422, "Invalid JSON in request body")

@@ -34,7 +34,6 @@ DIFFERENT = {
     "streams/join filters modes": "likewise",
     "streams/join replays a resumable run": "likewise",
     "streams/join of a run that is not resumable": "likewise",
-    "streams/a thread's stream": "not served yet",
     "interrupts/interrupt and resume, events": "an event's messages may not have ids yet, as above",
     "interrupts/in a subgraph": "interrupts are kept under the id of the root's task, as get_state has it",
     "interrupts/resume of a new thread": "another internal error of the graph's own code",
