@@ -486,6 +486,21 @@ async def test_cron_goes_with_its_thread(sdk: LangGraphClient) -> None:
     assert await sdk.crons.count() == 0
 
 
+async def test_scheduler_goes_on_when_a_thread_has_taken_its_cron_along(
+    sdk: LangGraphClient, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    gone, stays = [(await sdk.threads.create())["thread_id"] for _ in range(2)]
+    for thread_id in (gone, stays):
+        await sdk.crons.create_for_thread(thread_id, "steps", schedule="0 12 * * *", input={"number": 1})
+    await clock.slept(NOON)
+    await sdk.threads.delete(gone)
+    await clock.move_to(NOON)
+    await clock.slept(NOON + 24 * HOUR)
+
+    assert len(await runs_of(sdk, stays)) == 1
+    assert not [record for record in caplog.records if record.name == "api.cron_scheduler"]
+
+
 class FailingOnce:
     """Crons whose storage fails to answer once; then one is due, once."""
 
