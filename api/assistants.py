@@ -7,16 +7,17 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, cast
+from typing import Any, Literal, cast
 from uuid import UUID, uuid4
 
 from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.pregel import Pregel
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from api.configs import Config, Metadata, Settings, mirrored
 from api.errors import ConflictError, InvalidRequestError, NotFoundError
 from api.json_schemas import schemas
+from api.pages import Limit, Offset, PageRequest
 from api.registry import GraphEntry, Registry, default_assistant_id
 from api.runs import Runs
 from api.schemas import Assistant, AssistantSort, Json
@@ -28,8 +29,6 @@ logger = logging.getLogger(__name__)
 _UNNAMED = "LangGraph"
 """What LangGraph calls a graph that was compiled without a name."""
 
-Limit = Annotated[int, Field(ge=1, le=1000)]
-Offset = Annotated[int, Field(ge=0)]
 AssistantField = Literal[
     "assistant_id",
     "graph_id",
@@ -82,13 +81,10 @@ class AssistantFilter(_Body):
     name: str = ""
 
 
-class AssistantSearch(AssistantFilter):
+class AssistantSearch(PageRequest, AssistantFilter):
     """Which assistants, in which order, and what of them."""
 
-    limit: Limit = 10
-    offset: Offset = 0
     sort_by: AssistantSort = "created_at"
-    sort_order: Literal["asc", "desc"] = "desc"
     select: list[AssistantField] = []
 
 
@@ -273,15 +269,9 @@ class Assistants:
             graph_ids=self._graph_ids(body.graph_id),
             name=body.name,
             metadata=body.metadata,
-            sort_by=body.sort_by,
-            descending=body.sort_order == "desc" or "sort_by" not in body.model_fields_set,
-            limit=body.limit,
-            offset=body.offset,
+            **body.place(),
         )
-        records = [assistant_record(assistant) for assistant in assistants]
-        if body.select:
-            records = [{name: record[name] for name in record if name in body.select} for record in records]
-        return records, total
+        return [body.selected(assistant_record(assistant)) for assistant in assistants], total
 
     async def count(self, body: AssistantFilter) -> int:
         """How many assistants there are.

@@ -7,9 +7,10 @@ from typing import Annotated, Any, Literal
 from langchain_core.utils.uuid import uuid7
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from api.assistants import Assistants, Limit, Offset
+from api.assistants import Assistants
 from api.configs import Config, Metadata, Settings
 from api.errors import BadRequestError, InvalidRequestError, NotFoundError, invalid
+from api.pages import PageRequest
 from api.protocols.langgraph import RunCreate, StreamMode
 from api.run_requests import RunRequests, check_uuid
 from api.schedules import Clock, check_timezone, next_date
@@ -103,14 +104,11 @@ class CronFilter(_Body):
     metadata: Json = {}
 
 
-class CronSearch(CronFilter):
+class CronSearch(PageRequest, CronFilter):
     """Which crons, in which order, and what of them."""
 
     enabled: bool | None = None
-    limit: Limit = 10
-    offset: Offset = 0
     sort_by: CronSort = "created_at"
-    sort_order: Literal["asc", "desc"] = "desc"
     select: list[CronField] = []
 
 
@@ -234,15 +232,9 @@ class Crons:
         crons, total = await self._storage.crons.search(
             **_filter(body),
             enabled=body.enabled,
-            sort_by=body.sort_by,
-            descending=body.sort_order == "desc" or "sort_by" not in body.model_fields_set,
-            limit=body.limit,
-            offset=body.offset,
+            **body.place(),
         )
-        records = [cron_record(cron) for cron in crons]
-        if body.select:
-            records = [{name: record[name] for name in record if name in body.select} for record in records]
-        return records, total
+        return [body.selected(cron_record(cron)) for cron in crons], total
 
     async def count(self, body: CronFilter) -> int:
         """How many crons there are.

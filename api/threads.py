@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.configs import Metadata
 from api.errors import BadRequestError, ConflictError, InvalidRequestError, NotFoundError, StateNotSetError
+from api.pages import PageRequest
 from api.runs import Runs
 from api.schemas import Json, Thread, ThreadSort, ThreadStatus, Ttl, TtlStrategy
 from api.serde import Fragment, loads
@@ -81,17 +82,14 @@ class ThreadFilter(_Body):
     status: ThreadStatus | None = None
 
 
-class ThreadSearch(ThreadFilter):
+class ThreadSearch(PageRequest, ThreadFilter):
     """Which threads, in which order, and what of them.
 
     `extract` names values out of the records by their paths: `{"last": "values.messages[-1].content"}`.
     """
 
     ids: list[str] = []
-    limit: int = Field(default=10, ge=1, le=1000)
-    offset: int = Field(default=0, ge=0)
     sort_by: ThreadSort = "updated_at"
-    sort_order: Literal["asc", "desc"] = "desc"
     select: list[ThreadField] = []
     extract: dict[str, str] = Field(default={}, max_length=10)
 
@@ -212,10 +210,7 @@ class Threads:
             metadata=body.metadata,
             values=body.values,
             status=body.status,
-            sort_by=body.sort_by,
-            descending=body.sort_order == "desc" or "sort_by" not in body.model_fields_set,
-            limit=body.limit,
-            offset=body.offset,
+            **body.place(),
         )
         return [_found(thread, body) for thread in threads], total
 
@@ -336,9 +331,7 @@ def thread_record(thread: Thread, *, ttl: bool = False) -> Json:
 
 
 def _found(thread: Thread, body: ThreadSearch) -> Json:
-    record = thread_record(thread)
-    if body.select:
-        record = {name: record[name] for name in record if name in body.select}
+    record = body.selected(thread_record(thread))
     if body.extract:
         document = {
             "config": thread.config,

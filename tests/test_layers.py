@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 LEVELS: list[set[str]] = [
-    {"events", "schemas", "configs", "errors", "serde", "settings"},
+    {"events", "schemas", "configs", "errors", "pages", "serde", "settings"},
     {"storage", "metrics", "tracker"},
     {
         "registry",

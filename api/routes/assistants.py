@@ -37,10 +37,7 @@ async def create_assistant(body: CreateBody, threadline: ThreadlineDep) -> Respo
 async def search_assistants(body: SearchBody, threadline: ThreadlineDep) -> Response:
     """A page of assistants; the headers say how many there are, and where the next page begins."""
     records, total = await threadline.assistants.search(body)
-    headers = {"X-Pagination-Total": str(total)}
-    if (following := body.offset + body.limit) < total:
-        headers["X-Pagination-Next"] = str(following)
-    return JsonResponse(records, headers=headers)
+    return JsonResponse(records, headers=body.headers(total))
 
 
 @router.post("/count", openapi_extra=documented(AssistantFilter))

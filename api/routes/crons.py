@@ -32,10 +32,7 @@ async def create_cron(body: CreateBody, threadline: ThreadlineDep) -> Response:
 async def search_crons(body: SearchBody, threadline: ThreadlineDep) -> Response:
     """A page of crons; the headers say how many there are, and where the next page begins."""
     records, total = await threadline.crons.search(body)
-    headers = {"X-Pagination-Total": str(total)}
-    if (following := body.offset + body.limit) < total:
-        headers["X-Pagination-Next"] = str(following)
-    return JsonResponse(records, headers=headers)
+    return JsonResponse(records, headers=body.headers(total))
 
 
 @router.post("/runs/crons/count", openapi_extra=documented(CronFilter))

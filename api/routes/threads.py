@@ -44,10 +44,7 @@ async def create_thread(body: CreateBody, threadline: ThreadlineDep) -> Response
 async def search_threads(body: SearchBody, threadline: ThreadlineDep) -> Response:
     """A page of threads; the headers say how many there are, and where the next page begins."""
     records, total = await threadline.threads.search(body)
-    headers = {"X-Pagination-Total": str(total)}
-    if (following := body.offset + body.limit) < total:
-        headers["X-Pagination-Next"] = str(following)
-    return JsonResponse(records, headers=headers)
+    return JsonResponse(records, headers=body.headers(total))
 
 
 @router.post("/count", openapi_extra=documented(ThreadFilter))

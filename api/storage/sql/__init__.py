@@ -5,14 +5,17 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+_PART = re.compile(r"^-- part: (\w+)$", re.MULTILINE)
+_PLACE = re.compile(r"\{(\w+)\}")
 _MIGRATION = re.compile(r"^-- migration: (\d+)$", re.MULTILINE)
 _COMMENT = re.compile(r"^--.*$", re.MULTILINE)
 
 
 def queries(name: str = "queries.sql") -> Mapping[str, str]:
-    """The statements of queries.sql, or of another file, by name."""
-    _, *parts = _NAME.split(_read(name))
-    return {name: _bare(text) for name, text in zip(parts[::2], parts[1::2], strict=True)}
+    """The statements of queries.sql, or of another file, by name, with the parts that they share."""
+    shared, *statements = _NAME.split(_read(name))
+    parts = _sections(_PART.split(shared)[1:])
+    return {name: _PLACE.sub(lambda place: parts[place[1]], text) for name, text in _sections(statements).items()}
 
 
 def migrations() -> Sequence[Sequence[str]]:
@@ -32,6 +35,11 @@ def _read(name: str) -> str:
 
 def _bare(text: str) -> str:
     return _COMMENT.sub("", text).strip()
+
+
+def _sections(named: Sequence[str]) -> dict[str, str]:
+    """Texts by the names before them."""
+    return {name: _bare(text) for name, text in zip(named[::2], named[1::2], strict=True)}
 
 
 def _statements(text: str) -> Sequence[str]:

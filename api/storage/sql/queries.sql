@@ -1,4 +1,33 @@
--- Every statement of the backend, by name.
+-- Every statement of the backend, by name; a part stands where a statement has its name in braces.
+
+-- Every node of the wanted JSON has an equal one at the same path of the row's; lists are as long.
+-- part: holds_metadata
+(:metadata IS NULL OR NOT EXISTS (
+    SELECT 1 FROM json_tree(:metadata) AS wanted
+    WHERE NOT EXISTS (
+        SELECT 1 FROM json_tree(metadata) AS held
+        WHERE held.fullkey = wanted.fullkey AND held.type = wanted.type AND held.atom IS wanted.atom
+            AND (wanted.type <> 'array' OR json_array_length(held.value) = json_array_length(wanted.value))
+    )
+))
+
+-- Of the `matching` rows, by their `sort_key`. Only the page's rows are then read whole: they may be large.
+-- A page without rows is one row of nulls and the total.
+-- part: page
+placed AS (
+    SELECT matched, row_number() OVER (
+            ORDER BY
+                CASE WHEN :descending THEN sort_key END DESC,
+                CASE WHEN NOT :descending THEN sort_key END,
+                matched
+        ) AS place
+    FROM matching
+),
+page AS (
+    SELECT matched, place, total
+    FROM (SELECT count(*) AS total FROM placed) AS counted
+    LEFT JOIN placed ON place > :offset AND place <= :offset + :limit
+)
 
 -- name: insert_thread
 INSERT INTO threads (
@@ -96,8 +125,6 @@ WHERE thread_id = :thread_id;
 -- name: delete_thread
 DELETE FROM threads WHERE thread_id = :thread_id;
 
--- Every node of the wanted JSON has an equal one at the same path of what is searched; lists are as long.
--- Only the page's rows are read whole: values may be large. A page without rows is one row of nulls and the total.
 -- name: search_threads
 WITH matching AS (
     SELECT seq AS matched, CASE :sort_by
@@ -110,14 +137,7 @@ WITH matching AS (
     FROM threads
     WHERE (:ids IS NULL OR thread_id IN (SELECT value FROM json_each(:ids)))
         AND (:status IS NULL OR status = :status)
-        AND (:metadata IS NULL OR NOT EXISTS (
-            SELECT 1 FROM json_tree(:metadata) AS wanted
-            WHERE NOT EXISTS (
-                SELECT 1 FROM json_tree(threads.metadata) AS held
-                WHERE held.fullkey = wanted.fullkey AND held.type = wanted.type AND held.atom IS wanted.atom
-                    AND (wanted.type <> 'array' OR json_array_length(held.value) = json_array_length(wanted.value))
-            )
-        ))
+        AND {holds_metadata}
         AND (:values IS NULL OR NOT EXISTS (
             SELECT 1 FROM json_tree(:values) AS wanted
             WHERE NOT EXISTS (
@@ -127,19 +147,9 @@ WITH matching AS (
             )
         ))
 ),
-placed AS (
-    SELECT matched, row_number() OVER (
-            ORDER BY
-                CASE WHEN :descending THEN sort_key END DESC,
-                CASE WHEN NOT :descending THEN sort_key END,
-                matched
-        ) AS place
-    FROM matching
-)
-SELECT threads.*, counted.total
-FROM (SELECT count(*) AS total FROM placed) AS counted
-LEFT JOIN placed AS page ON page.place > :offset AND page.place <= :offset + :limit
-LEFT JOIN threads ON threads.seq = page.matched
+{page}
+SELECT threads.*, page.total
+FROM page LEFT JOIN threads ON threads.seq = page.matched
 ORDER BY page.place;
 
 -- name: get_run
@@ -343,11 +353,9 @@ WHERE assistant_id = :assistant_id AND EXISTS (
 -- name: delete_assistant
 DELETE FROM assistants WHERE assistant_id = :assistant_id;
 
--- The metadata is searched as that of threads, but a list must be as long as the wanted one.
--- A page without rows is one row of nulls and the total.
 -- name: search_assistants
 WITH matching AS (
-    SELECT *, CASE :sort_by
+    SELECT seq AS matched, CASE :sort_by
             WHEN 'assistant_id' THEN assistant_id
             WHEN 'graph_id' THEN lower(graph_id)
             WHEN 'name' THEN name_lower
@@ -357,40 +365,17 @@ WITH matching AS (
     FROM current_assistants
     WHERE graph_id IN (SELECT value FROM json_each(:graph_ids))
         AND (:name_lower IS NULL OR instr(name_lower, :name_lower) > 0)
-        AND (:metadata IS NULL OR NOT EXISTS (
-            SELECT 1 FROM json_tree(:metadata) AS wanted
-            WHERE NOT EXISTS (
-                SELECT 1 FROM json_tree(current_assistants.metadata) AS held
-                WHERE held.fullkey = wanted.fullkey AND held.type = wanted.type AND held.atom IS wanted.atom
-                    AND (wanted.type <> 'array' OR json_array_length(held.value) = json_array_length(wanted.value))
-            )
-        ))
+        AND {holds_metadata}
 ),
-placed AS (
-    SELECT *, row_number() OVER (
-            ORDER BY
-                CASE WHEN :descending THEN sort_key END DESC,
-                CASE WHEN NOT :descending THEN sort_key END,
-                seq
-        ) AS place
-    FROM matching
-)
-SELECT page.*, counted.total
-FROM (SELECT count(*) AS total FROM placed) AS counted
-LEFT JOIN placed AS page ON page.place > :offset AND page.place <= :offset + :limit
+{page}
+SELECT current_assistants.*, page.total
+FROM page LEFT JOIN current_assistants ON current_assistants.seq = page.matched
 ORDER BY page.place;
 
 -- name: assistant_versions
 SELECT *, created_at AS updated_at FROM assistant_versions
 WHERE assistant_id = :assistant_id
-    AND (:metadata IS NULL OR NOT EXISTS (
-        SELECT 1 FROM json_tree(:metadata) AS wanted
-        WHERE NOT EXISTS (
-            SELECT 1 FROM json_tree(assistant_versions.metadata) AS held
-            WHERE held.fullkey = wanted.fullkey AND held.type = wanted.type AND held.atom IS wanted.atom
-                AND (wanted.type <> 'array' OR json_array_length(held.value) = json_array_length(wanted.value))
-        )
-    ))
+    AND {holds_metadata}
 ORDER BY version DESC
 LIMIT :limit OFFSET :offset;
 
@@ -423,11 +408,10 @@ WHERE cron_id = :cron_id;
 -- name: delete_cron
 DELETE FROM crons WHERE cron_id = :cron_id;
 
--- The metadata is searched as that of assistants. A page without rows is one row of nulls and the total.
 -- Any letter is greater than the digits of an id: so is the missing thread's 'none'.
 -- name: search_crons
 WITH matching AS (
-    SELECT *, CASE :sort_by
+    SELECT seq AS matched, CASE :sort_by
             WHEN 'cron_id' THEN cron_id
             WHEN 'assistant_id' THEN assistant_id
             WHEN 'thread_id' THEN coalesce(thread_id, 'none')
@@ -440,27 +424,11 @@ WITH matching AS (
     WHERE (:assistant_id IS NULL OR assistant_id = :assistant_id)
         AND (:thread_id IS NULL OR thread_id = :thread_id)
         AND (:enabled IS NULL OR enabled = :enabled)
-        AND (:metadata IS NULL OR NOT EXISTS (
-            SELECT 1 FROM json_tree(:metadata) AS wanted
-            WHERE NOT EXISTS (
-                SELECT 1 FROM json_tree(crons.metadata) AS held
-                WHERE held.fullkey = wanted.fullkey AND held.type = wanted.type AND held.atom IS wanted.atom
-                    AND (wanted.type <> 'array' OR json_array_length(held.value) = json_array_length(wanted.value))
-            )
-        ))
+        AND {holds_metadata}
 ),
-placed AS (
-    SELECT *, row_number() OVER (
-            ORDER BY
-                CASE WHEN :descending THEN sort_key END DESC,
-                CASE WHEN NOT :descending THEN sort_key END,
-                seq
-        ) AS place
-    FROM matching
-)
-SELECT page.*, counted.total
-FROM (SELECT count(*) AS total FROM placed) AS counted
-LEFT JOIN placed AS page ON page.place > :offset AND page.place <= :offset + :limit
+{page}
+SELECT crons.*, page.total
+FROM page LEFT JOIN crons ON crons.seq = page.matched
 ORDER BY page.place;
 
 -- name: due_crons

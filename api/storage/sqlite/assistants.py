@@ -7,7 +7,7 @@ from api.schemas import Assistant, AssistantSort, Json
 from api.serde import dumps, loads
 from api.storage.base import Assistants
 from api.storage.sqlite.database import Database, first
-from api.storage.sqlite.rows import Parameters, micros, moment, now, text
+from api.storage.sqlite.rows import Parameters, micros, moment, now, page, search_parameters, text
 
 
 class SqliteAssistants(Assistants):
@@ -80,17 +80,12 @@ class SqliteAssistants(Assistants):
         parameters = {
             "graph_ids": dumps(list(graph_ids)).decode(),
             "name_lower": name.lower() if name else None,
-            "metadata": text(metadata) if metadata else None,
-            "sort_by": sort_by,
-            "descending": descending,
-            "limit": limit,
-            "offset": offset,
+            **search_parameters(metadata, sort_by, descending=descending, limit=limit, offset=offset),
         }
         rows = await self._database.read(
             lambda connection: connection.execute(self._queries["search_assistants"], parameters).fetchall()
         )
-        found = [_record(row) for row in rows if row["assistant_id"] is not None]
-        return found, rows[0]["total"]
+        return page(rows, _record)
 
     async def versions(
         self, assistant_id: str, *, metadata: Json | None = None, limit: int = 10, offset: int = 0

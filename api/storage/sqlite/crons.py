@@ -9,7 +9,7 @@ from api.schemas import Cron, CronSort, Json
 from api.serde import loads
 from api.storage.base import Crons
 from api.storage.sqlite.database import Database, first
-from api.storage.sqlite.rows import Parameters, micros, moment, text
+from api.storage.sqlite.rows import Parameters, micros, moment, page, search_parameters, text
 
 
 class SqliteCrons(Crons):
@@ -70,16 +70,12 @@ class SqliteCrons(Crons):
             "assistant_id": assistant_id,
             "thread_id": thread_id,
             "enabled": enabled,
-            "metadata": text(metadata) if metadata else None,
-            "sort_by": sort_by,
-            "descending": descending,
-            "limit": limit,
-            "offset": offset,
+            **search_parameters(metadata, sort_by, descending=descending, limit=limit, offset=offset),
         }
         rows = await self._database.read(
             lambda connection: connection.execute(self._queries["search_crons"], parameters).fetchall()
         )
-        return [_record(row) for row in rows if row["cron_id"] is not None], rows[0]["total"]
+        return page(rows, _record)
 
     async def due(self, now: datetime, limit: int) -> Sequence[Cron]:
         parameters = {"now": micros(now), "limit": limit}

@@ -132,16 +132,12 @@ class SqliteRecords(Records):
     ) -> tuple[Sequence[Thread], int]:
         parameters = {
             "ids": dumps(list(ids)).decode() if ids else None,
-            "metadata": rows.text(metadata) if metadata else None,
             "values": rows.text(values) if values else None,
             "status": status,
-            "sort_by": sort_by,
-            "descending": descending,
-            "limit": limit,
-            "offset": offset,
+            **rows.search_parameters(metadata, sort_by, descending=descending, limit=limit, offset=offset),
         }
         found = await self._database.read(lambda db: db.execute(self._queries["search_threads"], parameters).fetchall())
-        return [rows.thread(row) for row in found if row["thread_id"] is not None], found[0]["total"]
+        return rows.page(found, rows.thread)
 
     async def get_run(self, run_id: str) -> Run | None:
         parameters = {"run_id": run_id}

@@ -1,14 +1,17 @@
 """Rows: how a thread and a run are written to the database, and read from it."""
 
 import sqlite3
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from api.schemas import Json, Run, Thread, Ttl
 from api.serde import dumps, loads
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+
+T = TypeVar("T")
 
 Parameters = dict[str, Any]
 """Values of a statement's named parameters."""
@@ -36,6 +39,22 @@ def text(value: Json) -> str:
         UnserializableError: some part of it has no JSON form.
     """
     return dumps(value).decode()
+
+
+def search_parameters(metadata: Json | None, sort_by: str, *, descending: bool, limit: int, offset: int) -> Parameters:
+    """What all searches have."""
+    return {
+        "metadata": text(metadata) if metadata else None,
+        "sort_by": sort_by,
+        "descending": descending,
+        "limit": limit,
+        "offset": offset,
+    }
+
+
+def page(found: Sequence[sqlite3.Row], record: Callable[[sqlite3.Row], T]) -> tuple[Sequence[T], int]:
+    """The records of a page, and how many there are in all."""
+    return [record(row) for row in found if row["seq"] is not None], found[0]["total"]
 
 
 def thread_parameters(thread: Thread) -> Parameters:
