@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.errors import BadRequestError, ConflictError, NotFoundError, UnserializableError
 from api.protocols.langgraph import RunCommand
 from api.registry import Registry
-from api.schemas import Json, Thread
+from api.schemas import Json, Run, Thread
 from api.serde import dumps
 from api.storage.base import Storage
 
@@ -154,6 +154,20 @@ class States:
             with _refusals():
                 found = graph.aget_state_history(config, limit=limit, before=_cursor(before), filter=metadata or None)
                 return [thread_state(snapshot) async for snapshot in found]
+
+    async def left_by(self, run: Run) -> Any:
+        """The values that a run left behind; None if its graph keeps none, or they are gone."""
+        place = {**(run.kwargs.get("config") or {}).get("configurable", {}), "thread_id": run.thread_id}
+        config: RunnableConfig = {"configurable": {**place, "checkpoint_ns": ""}}
+        try:
+            async with self._registry.open(run.kwargs["graph_id"], config) as graph:
+                if not isinstance(graph, Pregel) or not graph.checkpointer:
+                    return None
+                found = graph.aget_state_history(config, limit=1, filter={"run_id": run.run_id})
+                snapshots = [snapshot async for snapshot in found]
+        except NotFoundError:  # the graph is no longer served
+            return None
+        return snapshots[0].values if snapshots else None
 
     async def update(self, thread_id: str, change: StateChange) -> Json:
         """Changes the state; the record then holds the new one.

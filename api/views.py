@@ -5,16 +5,16 @@ Runs.follow, from the first event ──LangGraphView / NativeView──> events
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
+from typing import Any
 
-from api.errors import BadRequestError, NotFoundError
 from api.events import END, Entry, Event, numbered
 from api.protocols.langgraph_view import LangGraphView
 from api.protocols.native_view import NativeView
 from api.runs import Runs
-from api.schemas import Json, Run
+from api.schemas import Run
 from api.states import States
 
-Translation = Callable[[Event, Json | None], Sequence[Entry]]
+Translation = Callable[[Event, Any], Sequence[Entry]]
 """One event of the log, and the state that the run left for the event that ends it."""
 
 
@@ -82,16 +82,8 @@ class Views:
                 events: list[Event] = []
                 for event in batch:
                     ended = values and event.kind == END and event.seq > after
-                    entries = translate(event, await self._values(run) if ended else None)
+                    entries = translate(event, await self._states.left_by(run) if ended else None)
                     if event.seq > after:
                         events += numbered(event.seq, entries)
                 if events or not batch:
                     yield events
-
-    async def _values(self, run: Run) -> Json | None:
-        """The state that the run left; None if its graph keeps none, or it is gone."""
-        try:
-            states = await self._states.history(run.thread_id, metadata={"run_id": run.run_id})
-        except (NotFoundError, BadRequestError):
-            return None
-        return states[0]["values"] if states else None

@@ -39,7 +39,7 @@ class LangGraphView:
         self._interrupts: list[Json] = []
         self._answer: Any = None
 
-    def feed(self, event: Event, values: Json | None = None) -> Iterator[Entry]:
+    def feed(self, event: Event, values: Any = None) -> Iterator[Entry]:
         """What one event of the log becomes.
 
         Args:
@@ -76,10 +76,12 @@ class LangGraphView:
             case "error" if payload["code"] != "cancelled":
                 yield entry("error", error_payload(RunError(payload["code"], payload["message"])))
 
-    def _end(self, values: Json | None) -> Iterator[Entry]:
+    def _end(self, values: Any) -> Iterator[Entry]:
         """The last values, with what the run waits for."""
         if self._interrupts:
-            yield entry("values", {**(values or {}), "__interrupt__": self._interrupts})
+            yield entry(
+                "values", {**(values if isinstance(values, Mapping) else {}), "__interrupt__": self._interrupts}
+            )
         elif values is not None:
             yield entry("values", values)
         elif self._answer is not None:

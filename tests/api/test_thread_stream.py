@@ -5,6 +5,7 @@ import contextlib
 import re
 import uuid
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,8 +13,11 @@ import pytest
 from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
 
+from api.app import create_app
+from api.settings import Settings
 from tests.api.conftest import Client, Serve
 from tests.api.graphs import gate
+from tests.serving import serving
 
 
 @pytest.fixture
@@ -257,3 +261,43 @@ async def test_the_sdk_joins(client: Client, sdk: LangGraphClient) -> None:
     again: Any = await sdk.threads.join_stream(thread_id, last_event_id=parts[2].id)
     async with contextlib.aclosing(again):
         assert await anext(again) == parts[3]
+
+
+async def test_events_that_are_gone_are_told(config: Path) -> None:
+    app = create_app(Settings(config=config, heartbeat_interval=0.05))
+    async with serving(app) as url, Client(base_url=url, timeout=30) as client:
+        thread_id = await _thread(client)
+        first, second, third = [await _run(client, thread_id, "steps", {"number": number}) for number in (1, 2, 3)]
+        async with reading(client, thread_id, "-") as reader:
+            kept = _id((await reader.until(b"run_done"))[-1])
+        log = app.state.threadline.storage.log
+        await log.drop([first])
+
+        gone = await client.get(f"/threads/{thread_id}/stream", headers={"last-event-id": "-"})
+        assert (gone.status_code, gone.json()["error"]["code"]) == (410, "events_gone")
+        async with reading(client, thread_id, str(kept)) as reader:
+            assert second.encode() in (await reader.until(b"run_done"))[-1]
+        await log.drop([third])
+        cut = await client.get(f"/threads/{thread_id}/stream", headers={"last-event-id": str(kept)})
+        assert second in cut.text
+        assert cut.text.split("\r\n\r\n")[-2].startswith('event: error\r\ndata: {"error":"GapError"')
+
+
+async def test_a_run_that_goes_on_after_a_restart_keeps_its_positions(serve: Serve) -> None:
+    with gate("restart") as held:
+        async with serve(shutdown_grace=0) as client:
+            thread_id = await _thread(client)
+            await _run(client, thread_id, "steps", {"number": 1})
+            body = {"assistant_id": "gated", "input": {"messages": "restart"}, "stream_mode": ["custom", "updates"]}
+            await client.post(f"/threads/{thread_id}/runs", json=body)
+            await held.reached.wait()
+            async with reading(client, thread_id, "-") as reader:
+                before = await reader.until(b"event: custom")
+        held.released.set()
+        async with serve() as client, reading(client, thread_id, "-") as reader:
+            after = await reader.until(b"run_done") + await reader.until(b"run_done")
+
+    assert after[: len(before)] == before
+    ids = [_id(frame) for frame in after]
+    assert ids == sorted(set(ids))
+    assert b'"attempt":2' in after[len(before)]

@@ -197,6 +197,8 @@ async def test_the_sdk_reads_a_native_run(client: Client, sdk: LangGraphClient) 
     assert await sdk.runs.join(thread_id, run_id) == state["values"]
     assert [each["run_id"] for each in await sdk.runs.list(thread_id)] == [run_id]
     assert len(await sdk.threads.get_history(thread_id, limit=10)) > 2
+    await sdk.runs.wait(thread_id, "steps", input={"number": 1})
+    assert await _joined(sdk, native[0]) == parts
 
 
 async def test_the_sdk_resumes_a_native_run_anywhere(client: Client, sdk: LangGraphClient) -> None:
