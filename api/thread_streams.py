@@ -93,7 +93,7 @@ class ThreadStreams:
                     yield (Event(UNNUMBERED, "error", dumps({"error": "GapError", "message": exc.message})),)
                     return
                 followed = span.run_id
-            if not await log.wait(thread_id, after, self._settings.heartbeat_interval):
+            while not await log.wait(thread_id, after, self._settings.heartbeat_interval):
                 yield ()
 
     async def _events(self, span: Span, after: int) -> AsyncGenerator[Sequence[Event]]:

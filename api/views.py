@@ -3,6 +3,7 @@
 Runs.follow, from the first event ──LangGraphView / NativeView──> events past the reader's cursor
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from typing import Any
@@ -87,3 +88,5 @@ class Views:
                         events += numbered(event.seq, entries)
                 if events or not batch:
                     yield events
+                # A long replay out of memory never waits: other requests go on between its batches.
+                await asyncio.sleep(0)

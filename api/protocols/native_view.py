@@ -55,8 +55,8 @@ class NativeView:
         self._inner: set[str] = set()
         resuming = bool((self._run.kwargs.get("command") or {}).get("resume") is not None)
         self._fold = NativeFold(self._inner, resuming=resuming)
-        self._open: dict[str, AIMessage] = {}
-        """Messages that are coming, by id; whole when others follow."""
+        self._open: dict[str, list[AIMessage]] = {}
+        """Messages that are coming, in pieces, by id; whole when others follow."""
         self._seen: set[str] | None = None
         """Ids of messages in the values so far."""
         self._last: AIMessage | None = None
@@ -96,7 +96,7 @@ class NativeView:
         """A piece of a message, or a whole one that did not stream."""
         match message:
             case AIMessage():
-                yield from self._piece(message, message)
+                yield from self._piece(message)
             case ToolMessage():
                 yield from self._close()
                 yield from self._whole(message, of="messages")
@@ -105,36 +105,30 @@ class NativeView:
         """All of a message so far: what it has more than the last time is its new piece."""
         if not isinstance(whole, AIMessage):
             return
-        before = self._open.get(whole.id or "")
-        told = len(str(before.text)) if before is not None else 0
+        message_id = whole.id or ""
+        told = sum(len(str(message.text)) for message in self._open.get(message_id, ()))
         piece = whole if whole.tool_calls else AIMessageChunk(content=str(whole.text)[told:], id=whole.id)
-        yield from self._piece(piece, whole)
+        yield from self._piece(piece)
+        if message_id in self._open:
+            self._open[message_id] = [whole]
 
-    def _piece(self, piece: AIMessage, message: AIMessage) -> Iterator[Entry]:
-        """Tokens of a message.
-
-        Args:
-            piece: what is new.
-            message: the same, or the whole message so far.
-        """
-        message_id = message.id or ""
+    def _piece(self, piece: AIMessage) -> Iterator[Entry]:
+        message_id = piece.id or ""
         if message_id not in self._open:
             yield from self._close()
             if self._fold.tools_run:
                 self._inner.add(message_id)
         if message_id in self._inner:
             return
-        before = self._open.get(message_id)
-        if isinstance(before, AIMessageChunk) and isinstance(message, AIMessageChunk):
-            message = add_ai_message_chunks(before, message)
-        self._open[message_id] = message
+        self._open.setdefault(message_id, []).append(piece)
         yield from self._fold.feed("messages", (piece, {}))
 
     def _close(self) -> Iterator[Entry]:
         """The messages that were coming are whole."""
         messages, self._open = self._open, {}
-        for message in messages.values():
-            whole = message_chunk_to_message(message) if isinstance(message, AIMessageChunk) else message
+        for pieces in messages.values():
+            chunks = [piece for piece in pieces if isinstance(piece, AIMessageChunk)]
+            whole = message_chunk_to_message(add_ai_message_chunks(*chunks)) if chunks else pieces[-1]
             yield from self._whole(whole, of="messages")
 
     def _whole(self, message: BaseMessage, *, of: str) -> Iterator[Entry]:
