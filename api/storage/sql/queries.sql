@@ -217,13 +217,9 @@ WHERE seq = (
             SELECT seq FROM runs AS waiting
             WHERE status = 'pending' AND (due_at IS NULL OR due_at <= :now)
                 AND NOT EXISTS (
-                    SELECT 1 FROM runs AS other
-                    WHERE other.thread_id = waiting.thread_id AND other.status = 'running'
-                )
-                AND NOT EXISTS (
                     SELECT 1 FROM runs AS begun
-                    WHERE begun.thread_id = waiting.thread_id AND begun.status = 'pending' AND begun.attempt > 0
-                        AND begun.seq <> waiting.seq
+                    WHERE begun.thread_id = waiting.thread_id AND begun.status IN ('pending', 'running')
+                        AND begun.attempt > 0 AND begun.seq <> waiting.seq
                 )
             ORDER BY seq LIMIT 1
         ) AS claimable

@@ -126,7 +126,7 @@ CREATE INDEX runs_temporary ON runs (thread_id) WHERE json_extract(kwargs, '$.te
 ALTER TABLE runs ADD COLUMN events INTEGER;
 
 CREATE INDEX runs_of_thread_by_base ON runs (thread_id, base);
-CREATE INDEX runs_unplaced ON runs (thread_id) WHERE base < 0;
+CREATE INDEX runs_begun ON runs (thread_id, status) WHERE status IN ('pending', 'running') AND attempt > 0;
 
 CREATE TABLE state_updates (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
