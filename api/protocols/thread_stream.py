@@ -72,6 +72,14 @@ class ThreadFrames(Frames):
         super().__init__(ids=True)
         self._thread_modes = modes
 
+    def __call__(self, events: Sequence[Event]) -> bytes:
+        """The frames of a batch. An error of the stream itself, which has no position, shows in every mode."""
+        return b"".join(
+            self._frame(event)
+            for event in events
+            if self._shows(event.kind) or (event.kind == "error" and event.seq == UNNUMBERED)
+        )
+
     def _shows(self, kind: str) -> bool:
         if kind == STATE_UPDATE:
             return "state_update" in self._thread_modes

@@ -278,9 +278,11 @@ async def test_events_that_are_gone_are_told(config: Path) -> None:
         async with reading(client, thread_id, str(kept)) as reader:
             assert second.encode() in (await reader.until(b"run_done"))[-1]
         await log.drop([third])
-        cut = await client.get(f"/threads/{thread_id}/stream", headers={"last-event-id": str(kept)})
-        assert second in cut.text
-        assert cut.text.split("\r\n\r\n")[-2].startswith('event: error\r\ndata: {"error":"GapError"')
+        for mode in ("run_modes", "lifecycle"):
+            where = f"/threads/{thread_id}/stream?stream_modes={mode}"
+            cut = await client.get(where, headers={"last-event-id": str(kept)})
+            assert second in cut.text
+            assert cut.text.split("\r\n\r\n")[-2].startswith('event: error\r\ndata: {"error":"GapError"')
 
 
 async def test_a_run_that_goes_on_after_a_restart_keeps_its_positions(serve: Serve) -> None:
