@@ -229,7 +229,16 @@ _joins = [
         background("steps", input={"number": 1}, stream_resumable=True),
         join(),
         get("/threads/{thread}/stream", headers={"last-event-id": "nonsense"}),
+        get("/threads/{thread}/stream", headers={"last-event-id": "-1"}),
+        get("/threads/{thread}/stream?stream_modes=values"),
         get("/threads/{thread}/stream", headers={"last-event-id": "0-0"}, until="values", cut=True),
+        get("/threads/{thread}/stream", headers={"last-event-id": "-"}, until="values", cut=True),
+        get(
+            "/threads/{thread}/stream?stream_modes=lifecycle,state_update",
+            headers={"last-event-id": "0"},
+            until="metadata",
+            cut=True,
+        ),
     ),
 ]
 
