@@ -16,12 +16,14 @@ from api.agents import Agents
 from api.assistants import Assistants
 from api.body_limit import BodyLimit
 from api.boundary import Boundary
+from api.checkpointer_config import load_checkpointer_config
 from api.cron_scheduler import CronScheduler
 from api.crons import Crons
 from api.executor import CallbackFactory, Executor
 from api.metrics import Metrics
 from api.registry import Registry, load
 from api.responses import JsonResponse, add_error_handlers
+from api.retention import Retention
 from api.routes import agents, assistants, crons, meta, runs, store, threads
 from api.run_requests import RunRequests
 from api.runs import Runs
@@ -104,6 +106,7 @@ class Threadline:
         settings = self.settings
         entries = load(settings.config)
         store_config = load_store_config(settings.config)
+        ttl = load_checkpointer_config(settings.config)
         self.webhooks = Webhooks(load_webhook_config(settings.config), grace=settings.shutdown_grace)
         stack.push_async_callback(self.webhooks.close)
         settings.storage_dir.mkdir(parents=True, exist_ok=True)
@@ -129,11 +132,11 @@ class Threadline:
             on_end=self._on_end,
         )
         worker = Worker(self.storage.queue, executor, settings)
-        self.runs = Runs(self.storage, worker, executor, settings)
+        self.runs = Runs(self.storage, worker, executor, settings, ttl)
         self.states = States(self.storage, self.registry)
         self.views = Views(self.runs, self.states)
         self.thread_streams = ThreadStreams(self.storage, self.runs, self.views, settings)
-        self.threads = Threads(self.storage, self.states, self.runs, checkpointer)
+        self.threads = Threads(self.storage, self.states, self.runs, checkpointer, ttl)
         self.assistants = Assistants(self.storage, self.registry, self.runs, self.threads)
         await self.assistants.register()
         self.agents = Agents(self.registry, self.assistants)
@@ -147,7 +150,7 @@ class Threadline:
         scheduler = CronScheduler(self.storage, self.run_requests, self.runs, self._clock)
         scheduler.start()
         stack.push_async_callback(scheduler.stop)
-        sweeper = Sweeper(self.threads)
+        sweeper = Sweeper(self.threads, self.runs, Retention(self.storage, checkpointer), settings, ttl)
         sweeper.start()
         stack.push_async_callback(sweeper.stop)
 

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 
 from langchain_core.utils.uuid import uuid7
 
-from api.errors import FencedError, NotFoundError, ThreadlineError
+from api.checkpointer_config import ThreadTtl
+from api.errors import FencedError, GapError, NotFoundError, ThreadlineError
 from api.events import END, Event, end
 from api.executor import Executor
 from api.schemas import TERMINAL, CancelAction, EndStatus, Json, MultitaskStrategy, Run, RunStatus, Source, Thread
@@ -59,22 +60,33 @@ class Runs:
         worker: executes those of this process.
         executor: ends those that never start.
         settings: limits.
+        ttl: of threads that are made for a run.
     """
 
-    def __init__(self, storage: Storage, worker: Worker, executor: Executor, settings: Settings) -> None:
+    def __init__(
+        self, storage: Storage, worker: Worker, executor: Executor, settings: Settings, ttl: ThreadTtl | None = None
+    ) -> None:
         self._storage = storage
         self._worker = worker
         self._executor = executor
         self._settings = settings
+        self._ttl = ttl or ThreadTtl()
         self._readers: Counter[str] = Counter()
         self._doomed: dict[str, Run] = {}
         """Runs that have ended and are to be deleted, by id."""
         self._deletions: dict[str, asyncio.Task[None]] = {}
 
     async def open(self) -> None:
-        """Deletes what stateless runs of an earlier process left."""
+        """Deletes what stateless runs, and those that were rolled back, of an earlier process left."""
+        for run_id in await self._storage.records.rolled_back_runs():
+            await self._storage.records.delete_run(run_id)
         for thread_id in await self._storage.records.temporary_threads():
             await self._delete_thread(thread_id)
+
+    @property
+    def doomed(self) -> Collection[str]:
+        """Ids of runs that have ended and that this process will delete."""
+        return self._doomed.keys()
 
     async def close(self) -> None:
         """Ends what waits to delete something."""
@@ -96,6 +108,8 @@ class Runs:
         thread = request.new_thread
         if thread is None and request.thread_id is None:
             thread = Thread(str(uuid7()), now, now, metadata={**request.metadata, **identity}, status="busy")
+        if thread is not None and thread.ttl is None:
+            thread.ttl = self._ttl.from_now()
         run = Run(
             run_id=str(uuid7()),
             thread_id=request.thread_id if thread is None else thread.thread_id,  # type: ignore[arg-type]  # one is there
@@ -228,9 +242,13 @@ class Runs:
 
         Args:
             run_id: the run.
-            kinds: of the events to return.
+            kinds: of the events to return; there are none if they are no longer kept.
         """
-        return [event async for batch in self.follow(run_id) for event in batch if event.kind in kinds]
+        try:
+            return [event async for batch in self.follow(run_id) for event in batch if event.kind in kinds]
+        except GapError:
+            # Only a run that has ended loses its events.
+            return []
 
     async def result_of_thread(self, thread_id: str) -> bytes:
         """JSON of what the thread's last run left: its error, its interrupts, or its values."""

@@ -26,6 +26,10 @@ class Settings(BaseSettings):
     max_event_bytes: int = Field(default=16 << 20, ge=1024)
     """An event larger than this fails its run."""
     max_run_events: int = Field(default=1_000_000, ge=100)
+    events_ttl: float = Field(default=7 * 24 * 3600.0, ge=0)
+    """How long the events of a finished run are kept; 0 is for good. Its record, its thread and state stay."""
+    runs_ttl: float = Field(default=0.0, ge=0)
+    """How long the record of a finished run is kept; 0 is for good. Its thread and state stay."""
     run_timeout: float = Field(default=3600.0, gt=0)
     heartbeat_interval: float = Field(default=5.0, gt=0)
     """Between comments on a silent stream."""

@@ -12,9 +12,11 @@ from langchain_core.utils.uuid import uuid7
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.checkpointer_config import ThreadTtl
 from api.configs import Metadata
 from api.errors import BadRequestError, ConflictError, InvalidRequestError, NotFoundError, StateNotSetError
 from api.pages import PageRequest
+from api.retention import delete_thread
 from api.runs import Runs
 from api.schemas import Json, Thread, ThreadSort, ThreadStatus, Ttl, TtlStrategy
 from api.serde import Fragment, loads
@@ -36,6 +38,7 @@ _FIELDS = frozenset(ThreadField.__args__)  # type: ignore[attr-defined]  # of a 
 _EXTRACTABLE = ("config", "interrupts", "metadata", "values")
 _IDENTIFIER = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _DELETE_ATTEMPTS = 5
+_EXPIRED_PAGE = 100
 
 
 class _Body(BaseModel):
@@ -109,13 +112,22 @@ class Threads:
         states: what their checkpoints hold.
         runs: those of a thread that is deleted are cancelled.
         checkpointer: copies, prunes and deletes the checkpoints.
+        ttl: of threads that are made without one.
     """
 
-    def __init__(self, storage: Storage, states: States, runs: Runs, checkpointer: BaseCheckpointSaver[Any]) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        states: States,
+        runs: Runs,
+        checkpointer: BaseCheckpointSaver[Any],
+        ttl: ThreadTtl | None = None,
+    ) -> None:
         self._storage = storage
         self._states = states
         self._runs = runs
         self._checkpointer = checkpointer
+        self._ttl = ttl or ThreadTtl()
         self.expiry_set = asyncio.Event()
         """Set when a thread was given a time to expire at."""
 
@@ -130,7 +142,8 @@ class Threads:
         """
         key = thread_key(body.thread_id) if body.thread_id else str(uuid7())
         now = datetime.now(UTC)
-        thread = Thread(key, now, now, metadata=body.metadata, ttl=body.ttl.from_now())
+        ttl = body.ttl.from_now() if "ttl" in body.model_fields_set else self._ttl.from_now()
+        thread = Thread(key, now, now, metadata=body.metadata, ttl=ttl)
         held = await self._storage.records.create_thread(thread)
         if held and body.if_exists == "raise":
             raise ConflictError(f"Thread with ID {key} already exists", field="thread_id")
@@ -185,9 +198,8 @@ class Threads:
         return await self._delete(thread_id)
 
     async def _delete(self, thread_id: str) -> None:
-        if not await self._storage.records.delete_thread(thread_id):
+        if not await delete_thread(self._storage, self._checkpointer, thread_id):
             raise no_thread(thread_id)
-        await self._checkpointer.adelete_thread(thread_id)
 
     async def _cancel_runs(self, thread_id: str) -> None:
         for run in await self._storage.records.active_runs(thread_id):
@@ -236,9 +248,10 @@ class Threads:
         if original is None:
             raise ConflictError("Conflict", field="thread_id")
         now = datetime.now(UTC)
-        copied = Thread(str(uuid4()), now, now, metadata=original.metadata)
-        await self._checkpointer.acopy_thread(source, copied.thread_id)
+        copied = Thread(str(uuid4()), now, now, metadata=original.metadata, ttl=self._ttl.from_now())
+        # In this order: checkpoints without a thread are deleted.
         await self._storage.records.create_thread(copied)
+        await self._checkpointer.acopy_thread(source, copied.thread_id)
         return copied
 
     async def prune(self, body: ThreadPrune) -> int:
@@ -270,12 +283,15 @@ class Threads:
         return True
 
     async def sweep(self) -> datetime | None:
-        """Does with the threads that have expired as was asked; one with a run under way waits for its end.
+        """Does with the threads that have expired as was asked, with `sweep_limit` of them at most; one with a run
+        under way waits for its end.
 
         Returns:
-            When the next one expires, if any will.
+            When the next one expires, or did, if any will.
         """
-        while expired := await self._storage.records.expired_threads():
+        left = self._ttl.sweep_limit
+        while left and (expired := await self._storage.records.expired_threads(limit=min(left, _EXPIRED_PAGE))):
+            left -= len(expired)
             for thread in expired:
                 # Deleted, or taken by a run, meanwhile: then it is not among the expired any more.
                 with contextlib.suppress(NotFoundError, ConflictError):

@@ -4,10 +4,11 @@ Runs.follow, from the first event ──LangGraphView / NativeView──> events
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import aclosing
 from typing import Any
 
+from api.errors import GapError
 from api.events import END, Entry, Event, numbered
 from api.protocols.langgraph_view import LangGraphView
 from api.protocols.native_view import NativeView
@@ -45,6 +46,19 @@ class Views:
         async with aclosing(following):
             async for batch in following:
                 yield batch
+
+    async def collect(self, run: Run, kinds: Collection[str]) -> list[Event]:
+        """Waits for the end and returns the run's events of some kinds, as the LangGraph API names them.
+
+        Args:
+            run: the run.
+            kinds: of the events to return; there are none if they are no longer kept.
+        """
+        try:
+            return [event async for batch in self.langgraph(run) for event in batch if event.kind in kinds]
+        except GapError:
+            # Only a run that has ended loses its events.
+            return []
 
     async def native(self, run: Run, after: int = 0) -> AsyncGenerator[Sequence[Event]]:
         """Likewise as the native API names them.

@@ -13,6 +13,8 @@ LEVELS: list[set[str]] = [
     {"storage", "metrics", "tracker"},
     {
         "registry",
+        "checkpointer_config",
+        "retention",
         "store_config",
         "store_items",
         "states",

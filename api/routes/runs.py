@@ -277,8 +277,7 @@ def _result(run: Run, threadline: ThreadlineDep, request: Request, *, cancel: bo
 
 
 async def _body_of(run: Run, threadline: ThreadlineDep) -> bytes:
-    batches = threadline.views.langgraph(run)
-    result = Result([event async for batch in batches for event in batch if event.kind in Result.KINDS])
+    result = Result(await threadline.views.collect(run, Result.KINDS))
     return result.body(
         await threadline.runs.result_of_thread(run.thread_id) if not run.kwargs.get("temporary") else b"{}"
     )

@@ -68,7 +68,7 @@ class Records(Protocol):
         """
 
     async def clear_ttl(self, thread_id: str) -> None:
-        """The thread no longer expires."""
+        """The thread no longer expires, until its next run: then the time that it was given begins anew."""
 
     async def next_expiry(self) -> datetime | None:
         """When the next thread expires that has no run under way; None if none will."""
@@ -119,8 +119,34 @@ class Records(Protocol):
     async def active_runs(self, thread_id: str | None = None) -> Sequence[Run]:
         """Runs that are pending or running, of one thread or of all, oldest first."""
 
-    async def temporary_threads(self) -> Sequence[str]:
-        """Ids of threads whose run has ended and was stateless (`temporary` in its kwargs)."""
+    async def temporary_threads(self, *, ended_before: datetime | None = None) -> Sequence[str]:
+        """Ids of threads whose run has ended, before a time if one is given, and was stateless (`temporary` in its
+        kwargs).
+        """
+
+    async def rolled_back_runs(self, *, ended_before: datetime | None = None) -> Sequence[str]:
+        """Ids of runs that have ended, before a time if one is given, and were to be rolled back."""
+
+    async def ended_runs(self, before: datetime, *, with_events: bool = False, limit: int = 100) -> Sequence[str]:
+        """Ids of runs that ended before a time, longest ago first.
+
+        Args:
+            before: the time.
+            with_events: only those whose events were not dropped yet.
+            limit: how many at most.
+        """
+
+    async def unchanged_threads(self, before: datetime, *, after: str = "", limit: int = 100) -> Sequence[str]:
+        """Ids of threads that nothing has changed since a time and that have no run under way, in the order of ids.
+
+        Args:
+            before: the time.
+            after: only ids greater than this one.
+            limit: how many at most.
+        """
+
+    async def known_threads(self, thread_ids: Collection[str]) -> Collection[str]:
+        """Those of the ids that are of threads."""
 
     async def delete_run(self, run_id: str) -> bool:
         """Deletes a finished run and its events; False if there is none.
@@ -237,7 +263,7 @@ class EventLog(Protocol):
         """Says that the run's writer is done: what is in memory for it may go once no reader waits."""
 
     async def drop(self, run_ids: Sequence[str]) -> None:
-        """Deletes the events of finished runs; a read of them raises GapError if the run still exists."""
+        """Deletes the events of finished runs, in small steps; a read of them is a GapError if the run still exists."""
 
 
 class Span(NamedTuple):
@@ -421,6 +447,9 @@ class Storage(Protocol):
     @property
     def thread_log(self) -> ThreadLog:
         """The same, and updates of the state, thread by thread."""
+
+    async def reclaim(self) -> None:
+        """Gives the disk back that deleted rows took, in small steps, if the backend does not see to it by itself."""
 
     async def open(self) -> None:
         """Connects, and creates or migrates the schema."""

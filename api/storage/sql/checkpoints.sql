@@ -18,11 +18,51 @@ INSERT OR REPLACE INTO writes (
 )
 VALUES (:thread_id, :checkpoint_ns, :checkpoint_id, :task_id, :task_path, :idx, :channel, :type, :value);
 
--- name: delete_writes_of_thread
-DELETE FROM writes WHERE thread_id = :thread_id;
+-- Some rows and some bytes at most, so that no one waits long for the lock.
+-- name: delete_some_writes_of_thread
+DELETE FROM writes WHERE rowid IN (
+    SELECT place FROM (
+        SELECT place, sum(size) OVER (ORDER BY place) - size AS bytes_before
+        FROM (
+            SELECT rowid AS place, coalesce(length(value), 0) AS size FROM writes
+            WHERE thread_id = :thread_id LIMIT :rows
+        )
+    )
+    WHERE bytes_before < :bytes
+);
 
--- name: delete_checkpoints_of_thread
-DELETE FROM checkpoints WHERE thread_id = :thread_id;
+-- name: delete_some_checkpoints_of_thread
+DELETE FROM checkpoints WHERE rowid IN (
+    SELECT place FROM (
+        SELECT place, sum(size) OVER (ORDER BY place) - size AS bytes_before
+        FROM (
+            SELECT rowid AS place, coalesce(length(checkpoint), 0) AS size FROM checkpoints
+            WHERE thread_id = :thread_id LIMIT :rows
+        )
+    )
+    WHERE bytes_before < :bytes
+);
+
+-- One step of the index for each thread, however many checkpoints it has.
+-- name: thread_ids
+WITH RECURSIVE ids (thread_id) AS (
+    SELECT min(thread_id) FROM (
+        SELECT min(thread_id) AS thread_id FROM checkpoints WHERE thread_id > :after
+        UNION ALL
+        SELECT min(thread_id) FROM writes WHERE thread_id > :after
+    )
+    UNION ALL
+    SELECT (
+        SELECT min(thread_id) FROM (
+            SELECT min(thread_id) AS thread_id FROM checkpoints WHERE checkpoints.thread_id > ids.thread_id
+            UNION ALL
+            SELECT min(thread_id) FROM writes WHERE writes.thread_id > ids.thread_id
+        )
+    )
+    FROM ids WHERE ids.thread_id IS NOT NULL
+    LIMIT :limit
+)
+SELECT thread_id FROM ids WHERE thread_id IS NOT NULL;
 
 -- name: delete_writes_of_runs
 DELETE FROM writes WHERE (thread_id, checkpoint_ns, checkpoint_id) IN (

@@ -46,6 +46,10 @@ SELECT * FROM threads WHERE thread_id = :thread_id;
 -- name: set_thread_metadata
 UPDATE threads SET metadata = :metadata, updated_at = :now WHERE thread_id = :thread_id RETURNING *;
 
+-- It begins anew with the thread's next run.
+-- name: suspend_thread_ttl
+UPDATE threads SET expires_at = NULL WHERE thread_id = :thread_id;
+
 -- name: set_thread_ttl
 UPDATE threads SET ttl_strategy = :ttl_strategy, ttl_minutes = :ttl_minutes, expires_at = :expires_at
 WHERE thread_id = :thread_id;
@@ -119,7 +123,8 @@ LIMIT :limit;
 -- name: set_thread_busy
 UPDATE threads
 SET status = 'busy', updated_at = :now, metadata = json_patch(metadata, :identity),
-    config = coalesce(:config, config)
+    config = coalesce(:config, config),
+    expires_at = coalesce(expires_at, :now + CAST(ttl_minutes * 60000000 AS INTEGER))
 WHERE thread_id = :thread_id;
 
 -- name: delete_thread
@@ -177,7 +182,36 @@ ORDER BY seq;
 
 -- name: temporary_threads
 SELECT DISTINCT thread_id FROM runs
-WHERE status NOT IN ('pending', 'running') AND json_extract(kwargs, '$.temporary');
+WHERE status NOT IN ('pending', 'running') AND json_extract(kwargs, '$.temporary')
+    AND (:ended_before IS NULL OR updated_at <= :ended_before);
+
+-- name: rolled_back_runs
+SELECT run_id FROM runs
+WHERE cancel = 'rollback' AND status NOT IN ('pending', 'running')
+    AND (:ended_before IS NULL OR updated_at <= :ended_before);
+
+-- name: ended_runs
+SELECT run_id FROM runs
+WHERE status IN ('success', 'error', 'timeout', 'interrupted') AND updated_at <= :before
+ORDER BY updated_at
+LIMIT :limit;
+
+-- name: ended_runs_with_events
+SELECT run_id FROM runs
+WHERE events_kept AND status IN ('success', 'error', 'timeout', 'interrupted') AND updated_at <= :before
+ORDER BY updated_at
+LIMIT :limit;
+
+-- name: unchanged_threads
+SELECT thread_id FROM threads
+WHERE thread_id > :after AND updated_at <= :before AND NOT EXISTS (
+    SELECT 1 FROM runs WHERE runs.thread_id = threads.thread_id AND runs.status IN ('pending', 'running')
+)
+ORDER BY thread_id
+LIMIT :limit;
+
+-- name: known_threads
+SELECT thread_id FROM threads WHERE thread_id IN (SELECT value FROM json_each(:thread_ids));
 
 -- name: count_active_runs
 SELECT (SELECT count(*) FROM runs WHERE status = 'pending') + (SELECT count(*) FROM runs WHERE status = 'running');
@@ -316,8 +350,23 @@ SET events_dropped_to = coalesce(
 WHERE run_id = :run_id AND status IN ('success', 'error', 'timeout', 'interrupted')
 RETURNING run_id;
 
--- name: delete_segments
-DELETE FROM segments WHERE run_id = :run_id;
+-- The oldest: some rows and some bytes at most, so that no one waits long for the lock.
+-- name: delete_some_segments
+DELETE FROM segments WHERE run_id = :run_id AND first_seq IN (
+    SELECT first_seq FROM (
+        SELECT first_seq, sum(size) OVER (ORDER BY first_seq) - size AS bytes_before
+        FROM (
+            SELECT first_seq, length(data) AS size FROM segments WHERE run_id = :run_id ORDER BY first_seq LIMIT :rows
+        )
+    )
+    WHERE bytes_before < :bytes
+);
+
+-- name: has_segments
+SELECT EXISTS (SELECT 1 FROM segments WHERE run_id = :run_id);
+
+-- name: set_events_gone
+UPDATE runs SET events_kept = 0 WHERE run_id = :run_id;
 
 -- name: insert_assistant
 INSERT INTO assistants (assistant_id, version, created_at, updated_at)

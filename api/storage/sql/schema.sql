@@ -136,3 +136,12 @@ CREATE TABLE state_updates (
 ) STRICT;
 
 CREATE INDEX state_updates_by_base ON state_updates (thread_id, base);
+
+-- Finished runs by their end, and those whose events are still there: what is old is found without a walk.
+-- migration: 7
+ALTER TABLE runs ADD COLUMN events_kept INTEGER NOT NULL DEFAULT 1 CHECK (events_kept IN (0, 1));
+
+CREATE INDEX runs_ended ON runs (updated_at) WHERE status IN ('success', 'error', 'timeout', 'interrupted');
+CREATE INDEX runs_with_events ON runs (updated_at)
+WHERE events_kept AND status IN ('success', 'error', 'timeout', 'interrupted');
+CREATE INDEX runs_rolled_back ON runs (thread_id) WHERE cancel = 'rollback';

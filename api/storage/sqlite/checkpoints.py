@@ -34,11 +34,15 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 from api.serde import dumps
 from api.storage.sql import queries
 from api.storage.sqlite.database import QUICK_BYTES, Database
+from api.storage.sqlite.space import reclaim
 
 T = TypeVar("T")
 
 _PAGE = 100
-"""Checkpoints read at one time: other readers wait meanwhile."""
+"""Checkpoints read or deleted at one time: others wait meanwhile."""
+_DELETED_ROWS = 200
+_DELETED_BYTES = 1 << 20
+"""Deleted in one transaction of a thread that goes, give or take a row."""
 
 _Key = tuple[str, str]
 """Namespace and id of a checkpoint."""
@@ -178,9 +182,15 @@ class SqliteCheckpoints(BaseCheckpointSaver[Any]):
         return await self._read(lambda saver: saver.get_delta_channel_history(config=config, channels=channels))
 
     async def adelete_thread(self, thread_id: str) -> None:
-        """Deletes all checkpoints of a thread, with their writes."""
-        thread = {"thread_id": str(thread_id)}
-        await self._write(thread, "delete_writes_of_thread", "delete_checkpoints_of_thread")
+        """Deletes all checkpoints of a thread, with their writes, in small steps.
+
+        A process that dies meanwhile leaves the rest: `athread_ids` still has the thread.
+        """
+        parameters = {"thread_id": str(thread_id), "rows": _DELETED_ROWS, "bytes": _DELETED_BYTES}
+        for name in ("delete_some_writes_of_thread", "delete_some_checkpoints_of_thread"):
+            statement = self._queries[name]
+            while await self._database.write(lambda db: db.execute(statement, parameters).rowcount):  # noqa: B023
+                pass
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Deletes the checkpoints that runs made, with their writes: their threads are as before.
@@ -305,9 +315,25 @@ class SqliteCheckpoints(BaseCheckpointSaver[Any]):
             if namespace not in namespaces:
                 namespaces.add(namespace)
                 kept |= _needed(nodes, (namespace, checkpoint_id))
-        chosen = dumps([key for key in nodes if key not in kept]).decode()
-        parameters = {"thread_id": thread_id, "chosen": chosen}
-        await self._write(parameters, "delete_chosen_writes", "delete_chosen_checkpoints")
+        gone = [key for key in reversed(nodes) if key not in kept]
+        for start in range(0, len(gone), _PAGE):
+            parameters = {"thread_id": thread_id, "chosen": dumps(gone[start : start + _PAGE]).decode()}
+            await self._write(parameters, "delete_chosen_writes", "delete_chosen_checkpoints")
+
+    async def athread_ids(self, *, after: str = "", limit: int = _PAGE) -> Sequence[str]:
+        """Ids of threads that have checkpoints or writes, in order.
+
+        Args:
+            after: only ids greater than this one.
+            limit: how many at most.
+        """
+        parameters = {"after": after, "limit": limit}
+        found = await self._database.read(lambda db: db.execute(self._queries["thread_ids"], parameters).fetchall())
+        return [row[0] for row in found]
+
+    async def areclaim(self) -> None:
+        """Gives free pages of the file back to the disk, in small steps."""
+        await reclaim(self._database)
 
     async def _nodes(self, thread_id: str) -> "dict[_Key, _Node]":
         """All checkpoints of a thread, newest first."""

@@ -41,6 +41,10 @@ _REST_SECONDS = 1.0
 """How long the thread does all the work then."""
 _CHECKPOINT_COMMITS = 256
 """Between moves of the log into the file: about as many as make the thousand pages at which SQLite does so itself."""
+INCREMENTAL = "PRAGMA auto_vacuum=INCREMENTAL"
+"""Before a file has tables: the pages of deleted rows can be given back in small steps; see `space`."""
+SHORT_LOG = f"PRAGMA journal_size_limit={16 << 20}"
+"""What the log of a connection that writes may keep of the disk once it has been moved into the file."""
 _READ_BATCH = 8
 """Few, because the first read of a batch gets its result together with the last."""
 
@@ -122,7 +126,9 @@ class Database:
     def _connect_writer(self) -> sqlite3.Connection:
         connection = self._connect()
         try:
+            connection.execute(INCREMENTAL)
             _use_wal(connection)
+            connection.execute(SHORT_LOG)
             connection.execute("PRAGMA synchronous=NORMAL")
             # It waits for the disk, so it must not come with a commit on the loop.
             connection.execute("PRAGMA wal_autocheckpoint=0")

@@ -28,6 +28,9 @@ logger = logging.getLogger(__name__)
 _PAGE_BYTES = 1 << 20
 """Data read from segments at one time, give or take an event."""
 _MAX_RETIRED = 1000
+_DROPPED_ROWS = 200
+_DROPPED_BYTES = 1 << 20
+"""Deleted in one transaction, give or take a segment."""
 _PACE = 0.002
 """Seconds between writes, so that a token of a busy server shares its commit with others."""
 
@@ -137,19 +140,31 @@ class SqliteEventLog(EventLog):
             self._retire(tail)
 
     async def drop(self, run_ids: Sequence[str]) -> None:
-        def drop(connection: sqlite3.Connection) -> Sequence[str]:
-            dropped = []
-            for run_id in run_ids:
-                if first(connection.execute(self._queries["drop_events"], {"run_id": run_id})):
-                    connection.execute(self._queries["delete_segments"], {"run_id": run_id})
-                    dropped.append(run_id)
-            return dropped
+        for run_id in run_ids:
+            while left := await self._database.write(partial(self._drop_some, run_id)):
+                pass
+            if left is not None:
+                self._forget_events(run_id)
 
-        for run_id in await self._database.write(drop):
-            if run_id in self._retired:
-                self._remove(self._retired[run_id])
-            elif run_id in self._tails:
-                self._tails[run_id].forget_events()
+    def _forget_events(self, run_id: str) -> None:
+        if run_id in self._retired:
+            self._remove(self._retired[run_id])
+        elif run_id in self._tails:
+            self._tails[run_id].forget_events()
+
+    def _drop_some(self, run_id: str, connection: sqlite3.Connection) -> bool | None:
+        """On the writer's thread: deletes some events of a finished run; whether there are more, or None for another.
+
+        The first step says that all of them are gone.
+        """
+        parameters = {"run_id": run_id, "rows": _DROPPED_ROWS, "bytes": _DROPPED_BYTES}
+        if not first(connection.execute(self._queries["drop_events"], parameters)):
+            return None
+        connection.execute(self._queries["delete_some_segments"], parameters)
+        left = bool(connection.execute(self._queries["has_segments"], parameters).fetchone()[0])
+        if not left:
+            connection.execute(self._queries["set_events_gone"], parameters)
+        return left
 
     def forget(self, run_ids: Sequence[str]) -> None:
         """Lets go of runs that were deleted."""

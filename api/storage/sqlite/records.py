@@ -91,8 +91,8 @@ class SqliteRecords(Records):
         return _thread(await self._database.write(change, partial(self._moved, thread_id)))
 
     async def clear_ttl(self, thread_id: str) -> None:
-        parameters = {"thread_id": thread_id, **rows.ttl_parameters(None)}
-        await self._database.write(lambda db: db.execute(self._queries["set_thread_ttl"], parameters).rowcount)
+        parameters = {"thread_id": thread_id}
+        await self._database.write(lambda db: db.execute(self._queries["suspend_thread_ttl"], parameters).rowcount)
 
     async def next_expiry(self) -> datetime | None:
         row = await self._database.read(lambda db: db.execute(self._queries["next_expiry"]).fetchone())
@@ -156,9 +156,25 @@ class SqliteRecords(Records):
         found = await self._database.read(lambda db: db.execute(self._queries["active_runs"], parameters).fetchall())
         return [rows.run(row) for row in found]
 
-    async def temporary_threads(self) -> Sequence[str]:
-        found = await self._database.read(lambda db: db.execute(self._queries["temporary_threads"]).fetchall())
-        return [row["thread_id"] for row in found]
+    async def temporary_threads(self, *, ended_before: datetime | None = None) -> Sequence[str]:
+        return await self._ids("temporary_threads", {"ended_before": _optional_micros(ended_before)})
+
+    async def rolled_back_runs(self, *, ended_before: datetime | None = None) -> Sequence[str]:
+        return await self._ids("rolled_back_runs", {"ended_before": _optional_micros(ended_before)})
+
+    async def ended_runs(self, before: datetime, *, with_events: bool = False, limit: int = 100) -> Sequence[str]:
+        name = "ended_runs_with_events" if with_events else "ended_runs"
+        return await self._ids(name, {"before": rows.micros(before), "limit": limit})
+
+    async def unchanged_threads(self, before: datetime, *, after: str = "", limit: int = 100) -> Sequence[str]:
+        return await self._ids("unchanged_threads", {"before": rows.micros(before), "after": after, "limit": limit})
+
+    async def known_threads(self, thread_ids: Collection[str]) -> Collection[str]:
+        return await self._ids("known_threads", {"thread_ids": dumps(list(thread_ids)).decode()})
+
+    async def _ids(self, name: str, parameters: rows.Parameters) -> Sequence[str]:
+        found = await self._database.read(lambda db: db.execute(self._queries[name], parameters).fetchall())
+        return [row[0] for row in found]
 
     async def delete_run(self, run_id: str) -> bool:
         parameters = {"run_id": run_id}
@@ -174,6 +190,10 @@ class SqliteRecords(Records):
         deleted = await self._database.write(delete)
         self._forget([run_id])
         return deleted
+
+
+def _optional_micros(at: datetime | None) -> int | None:
+    return None if at is None else rows.micros(at)
 
 
 def _thread(row: sqlite3.Row | None) -> Thread | None:

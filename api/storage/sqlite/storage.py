@@ -9,6 +9,7 @@ from api.storage.sqlite.database import Database
 from api.storage.sqlite.log import SqliteEventLog
 from api.storage.sqlite.queue import SqliteRunQueue
 from api.storage.sqlite.records import SqliteRecords
+from api.storage.sqlite.space import reclaim
 from api.storage.sqlite.thread_log import SqliteThreadLog
 
 
@@ -52,6 +53,10 @@ class SqliteStorage:
         except BaseException:
             await self.database.close()
             raise
+
+    async def reclaim(self) -> None:
+        """Gives free pages of the file back to the disk, in small steps."""
+        await reclaim(self.database)
 
     async def close(self) -> None:
         """Stores what is not stored yet, and ends the threads."""

@@ -11,6 +11,7 @@ from langgraph.store.sqlite.aio import AsyncSqliteStore
 from langgraph.store.sqlite.base import SqliteIndexConfig
 
 from api.storage.sql import store_script
+from api.storage.sqlite.database import INCREMENTAL, SHORT_LOG
 
 
 @contextlib.asynccontextmanager
@@ -25,7 +26,9 @@ async def open_store(
         index: for semantic search; without it items are not embedded.
     """
     async with aiosqlite.connect(path, isolation_level=None, factory=_connection_class(index)) as connection:
+        await connection.execute(INCREMENTAL)
         await connection.execute("PRAGMA journal_mode=WAL")
+        await connection.execute(SHORT_LOG)
         # With WAL a killed process loses nothing, and no commit waits for the disk.
         await connection.execute("PRAGMA synchronous=NORMAL")
         # The schema of the vectors counts on it: those of an item go with the item.
