@@ -1,4 +1,4 @@
-"""The command line: `threadline serve` and `threadline ask`.
+"""The command line: `threadline serve`, `ask`, `prune` and `backup`.
 
 What a command needs is imported when it runs, so that `--help` answers at once.
 """
@@ -95,6 +95,59 @@ def _ask(
         body=body, agent=agent, url=url, config=config, keep=thread is not None, as_json=as_json, debug=debug
     )
     raise SystemExit(ask(options))
+
+
+@app.command("prune")
+def _prune(
+    older_than: Annotated[
+        str | None,
+        typer.Option(
+            metavar="AGE",
+            help="Delete threads that nothing has changed for so long: 30d, 12h, 45m.",
+            show_default=False,
+        ),
+    ] = None,
+    keep_latest: Annotated[
+        bool, typer.Option("--keep-latest", help="Keep those threads, with what their latest state needs.")
+    ] = False,
+    events: Annotated[
+        bool, typer.Option("--events", help="Keep those threads; drop the events of runs that ended so long ago.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    vacuum: Annotated[
+        bool,
+        typer.Option("--vacuum", help="Also write the files anew, at their smallest; a server waits meanwhile."),
+    ] = False,
+    config: Config = _CONFIG,
+) -> None:
+    """Deletes what is old from the data folder, in small steps, also while a server uses it.
+
+    Without --older-than it deletes what the settings say is too old, and what processes that were killed have left.
+    A thread with a run under way is never touched.
+    """
+    from api.cli.prune import PruneOptions, prune, seconds
+
+    if older_than is None and (keep_latest or events):
+        raise typer.BadParameter("--keep-latest and --events say what is to go: say also of when, with --older-than.")
+    try:
+        age = None if older_than is None else seconds(older_than)
+    except ValueError as exc:
+        raise typer.BadParameter(f"--older-than: {exc}") from exc
+    prune(PruneOptions(config, age, keep_latest=keep_latest, events=events, dry_run=dry_run, vacuum=vacuum))
+
+
+@app.command("backup")
+def _backup(
+    folder: Annotated[Path, typer.Argument(help="Where the copy goes: a folder that has none yet.")],
+    config: Config = _CONFIG,
+) -> None:
+    """Copies the data folder as of one moment, also while a server uses it.
+
+    To restore, start a server on the copy: THREADLINE_DATA_DIR=FOLDER threadline serve.
+    """
+    from api.cli.backup import backup
+
+    backup(config, folder)
 
 
 def _body(question: str | None, thread: str | None, resume: str | None, context: str | None) -> dict[str, Any]:
