@@ -21,7 +21,7 @@ from api.storage.base import Storage
 
 _STEP = 50
 """Runs or threads looked up at one time."""
-_PAUSE = 0.01
+_PAUSE = 0.002
 """Seconds between what is done for one run or thread and for the next."""
 _LEFT_SECONDS = 600.0
 """How long ago a run ended whose process must be dead, as it has not deleted it."""

@@ -41,7 +41,7 @@ T = TypeVar("T")
 _PAGE = 100
 """Checkpoints read or deleted at one time: others wait meanwhile."""
 _DELETED_ROWS = 200
-_DELETED_BYTES = 1 << 20
+_DELETED_BYTES = 256 << 10
 """Deleted in one transaction of a thread that goes, give or take a row."""
 
 _Key = tuple[str, str]

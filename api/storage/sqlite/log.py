@@ -29,7 +29,7 @@ _PAGE_BYTES = 1 << 20
 """Data read from segments at one time, give or take an event."""
 _MAX_RETIRED = 1000
 _DROPPED_ROWS = 200
-_DROPPED_BYTES = 1 << 20
+_DROPPED_BYTES = 256 << 10
 """Deleted in one transaction, give or take a segment."""
 _PACE = 0.002
 """Seconds between writes, so that a token of a busy server shares its commit with others."""

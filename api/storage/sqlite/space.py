@@ -32,8 +32,9 @@ def _step(connection: sqlite3.Connection) -> bool:
     if connection.execute("PRAGMA auto_vacuum").fetchone()[0] == 0:
         return False
     free = connection.execute("PRAGMA freelist_count").fetchone()[0] - _SPARE_PAGES
-    if free > 0:
-        connection.execute(f"PRAGMA incremental_vacuum({min(free, _STEP_PAGES)})").fetchall()
+    for _ in range(min(free, _STEP_PAGES)):
+        # One at a time: for each page SQLite gives a row without columns, after which Python takes it to be done.
+        connection.execute("PRAGMA incremental_vacuum(1)")
     return bool(free > _STEP_PAGES)
 
 
