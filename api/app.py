@@ -20,8 +20,10 @@ from api.checkpointer_config import load_checkpointer_config
 from api.cron_scheduler import CronScheduler
 from api.crons import Crons
 from api.executor import CallbackFactory, Executor
-from api.metrics import Metrics
+from api.loop_lag import LoopLag
+from api.metrics import Metrics, Observable
 from api.registry import Registry, load
+from api.request_scope import REQUEST_ID, RequestScope
 from api.responses import JsonResponse, add_error_handlers
 from api.retention import Retention
 from api.routes import agents, assistants, crons, meta, runs, store, threads
@@ -38,6 +40,7 @@ from api.storage.sqlite.store import open_store
 from api.store_config import load_store_config
 from api.store_items import StoreItems
 from api.sweeper import Sweeper
+from api.telemetry import telemetry
 from api.thread_streams import ThreadStreams
 from api.threads import Threads
 from api.views import Views
@@ -116,6 +119,12 @@ class Threadline:
             self.storage = self._given_storage
         await self.storage.open()
         stack.push_async_callback(self.storage.close)
+        if isinstance(self.storage, Observable):
+            self.storage.observe(self.metrics)
+        tracing = await stack.enter_async_context(telemetry(self.metrics, self.refresh_metrics))
+        loop_lag = LoopLag(self.metrics.loop_lag)
+        loop_lag.start()
+        stack.callback(loop_lag.stop)
         checkpointer = await stack.enter_async_context(open_checkpoints(settings.storage_dir / "checkpoints.sqlite"))
         store = await stack.enter_async_context(
             open_store(settings.storage_dir / "store.sqlite", ttl=store_config.ttl, index=store_config.index)
@@ -130,6 +139,7 @@ class Threadline:
             self.metrics,
             callbacks=self._callbacks,
             on_end=self._on_end,
+            tracing=tracing,
         )
         worker = Worker(self.storage.queue, executor, settings)
         self.runs = Runs(self.storage, worker, executor, settings, ttl)
@@ -153,6 +163,10 @@ class Threadline:
         sweeper = Sweeper(self.threads, self.runs, Retention(self.storage, checkpointer), settings, ttl)
         sweeper.start()
         stack.push_async_callback(sweeper.stop)
+
+    async def refresh_metrics(self) -> None:
+        """Brings up to date what only the storage knows."""
+        await self.metrics.refresh(self.storage)
 
     async def _on_end(self, run: Run, outcome: Outcome, started_at: datetime) -> None:
         self.webhooks.send(run, outcome, started_at=started_at)
@@ -193,9 +207,10 @@ def create_app(
         allow_origins=threadline.settings.cors_origins,
         allow_methods=["*"],
         allow_headers=["*"],
-        expose_headers=["content-location", "location", "x-pagination-total", "x-pagination-next"],
+        expose_headers=["content-location", "location", "x-pagination-total", "x-pagination-next", REQUEST_ID],
         allow_private_network=True,
     )
+    app.add_middleware(RequestScope, metrics=threadline.metrics)
     add_error_handlers(app)
     for routes in (meta, agents, assistants, crons, runs, store, threads):
         app.include_router(routes.router)

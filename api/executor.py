@@ -7,7 +7,7 @@ claimed run ──> graph.astream / astream_events ──fold──> EventLog.ap
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,7 +20,9 @@ from langgraph.types import Command, StateSnapshot
 
 from api.errors import FencedError, RunError, UnserializableError, run_error
 from api.events import Entry
+from api.logs import logged
 from api.metrics import Metrics
+from api.origins import KEY as ORIGIN
 from api.protocols.astream_events import EventsFold
 from api.protocols.langgraph import LANGGRAPH, LangGraphFold, RunCommand, error_payload
 from api.protocols.native import STREAM_MODES, NativeFold
@@ -30,6 +32,7 @@ from api.serde import dumps
 from api.settings import Settings
 from api.states import thread_interrupts
 from api.storage.base import EventLog, RunQueue
+from api.tracing import Tracing, Untraced
 from api.tracker import RunTracker
 
 logger = logging.getLogger(__name__)
@@ -69,6 +72,8 @@ class _Attempt:
     run: Run
     fold: Fold
     tracker: RunTracker
+    handlers: Sequence[BaseCallbackHandler] = ()
+    """Called back besides the tracker."""
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     events: int = 0
     """The seq of the last event appended."""
@@ -87,6 +92,7 @@ class Executor:
         metrics: counts what happens.
         callbacks: makes further handlers for each run.
         on_end: told of each run that has ended, after its terminal event.
+        tracing: traces each attempt.
     """
 
     def __init__(
@@ -98,6 +104,7 @@ class Executor:
         metrics: Metrics,
         callbacks: CallbackFactory | None = None,
         on_end: OnEnd | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         self._registry = registry
         self._queue = queue
@@ -106,6 +113,7 @@ class Executor:
         self._metrics = metrics
         self._callbacks = callbacks
         self._on_end = on_end
+        self._tracing = tracing or Untraced()
 
     async def execute(self, run: Run) -> None:
         """Runs one attempt to its end: exactly one terminal event, whatever fails.
@@ -116,12 +124,18 @@ class Executor:
         """
         tracker = RunTracker()
         attempt = _Attempt(run, _fold(run, tracker), tracker)
-        with self._metrics.running(run) as measured:
+        with (
+            logged(**_log_fields(run)),
+            self._metrics.running(run) as measured,
+            self._tracing.attempt(run) as trace,
+        ):
+            attempt.handlers = trace.handlers
             try:
                 status, error = await self._attempt(attempt)
+                trace.ended(status, error, tracker)
                 measured.status = status
                 measured.first_token_at = tracker.first_token_at
-                measured.usage = tracker.usage
+                measured.usage = tracker.usage_by_model
                 await _unbroken(self._finish(attempt, status, error))
             except FencedError:
                 logger.warning("run %s: attempt %d was replaced by another", run.run_id, run.attempt)
@@ -171,7 +185,7 @@ class Executor:
 
     async def _drive(self, attempt: _Attempt) -> None:
         run, fold = attempt.run, attempt.fold
-        config = self._config(run, attempt.tracker)
+        config = self._config(run, attempt.tracker, attempt.handlers)
         await self._append(attempt, fold.begin(run))
         async with self._registry.open(run.kwargs["graph_id"], config, stateless=_temporary(run)) as graph:
             graph_input = await _graph_input(graph, run, config)
@@ -300,7 +314,7 @@ class Executor:
             logger.exception("run %s: its thread's state cannot be read", run.run_id)
         return None
 
-    def _config(self, run: Run, tracker: RunTracker) -> RunnableConfig:
+    def _config(self, run: Run, tracker: RunTracker, handlers: Sequence[BaseCallbackHandler]) -> RunnableConfig:
         given = run.kwargs.get("config") or {}
         identity = {"thread_id": run.thread_id, "run_id": run.run_id}
         if run.kwargs["source"] == "langgraph":
@@ -312,9 +326,16 @@ class Executor:
             "configurable": {**given.get("configurable", {}), **identity},
             "metadata": {**run.metadata, **given.get("metadata", {}), **identity, **attempt},
             "run_id": run.run_id,
-            "callbacks": [tracker, *(self._callbacks(run) if self._callbacks else ())],
+            "callbacks": [tracker, *handlers, *(self._callbacks(run) if self._callbacks else ())],
         }
         return cast("RunnableConfig", config)
+
+
+def _log_fields(run: Run) -> dict[str, Any]:
+    """What every line says that is logged while the run executes."""
+    known = {"run_id": run.run_id, "thread_id": run.thread_id, "assistant_id": run.assistant_id, "attempt": run.attempt}
+    request_id = run.kwargs.get(ORIGIN, {}).get("request_id")
+    return {**known, "request_id": request_id} if request_id else known
 
 
 def _temporary(run: Run) -> bool:

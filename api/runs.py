@@ -13,6 +13,7 @@ from api.checkpointer_config import ThreadTtl
 from api.errors import FencedError, GapError, NotFoundError, ThreadlineError
 from api.events import END, Event, end
 from api.executor import Executor
+from api.origins import current_kwargs
 from api.schemas import TERMINAL, CancelAction, EndStatus, Json, MultitaskStrategy, Run, RunStatus, Source, Thread
 from api.serde import dumps, loads
 from api.settings import Settings
@@ -117,7 +118,7 @@ class Runs:
             created_at=now,
             updated_at=now,
             metadata=request.metadata,
-            kwargs={**request.kwargs, "source": request.source, "graph_id": request.graph_id},
+            kwargs={**request.kwargs, "source": request.source, "graph_id": request.graph_id, **current_kwargs()},
             multitask_strategy=request.multitask_strategy,
             due_at=request.due_at,
         )

@@ -1,9 +1,14 @@
 """Settings of the service: environment variables with the prefix THREADLINE_, or arguments of `Settings`."""
 
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from api.logs import LogFormat, LogLevel
+
+_lower = BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value)
 
 
 class Settings(BaseSettings):
@@ -36,6 +41,10 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(default=30.0, gt=0)
     """How long a run stays with a worker that shows no sign of life."""
     shutdown_grace: float = Field(default=5.0, ge=0)
+
+    log_format: Annotated[LogFormat, _lower] = "text"
+    """How the lines on stderr are written by `threadline serve`; an app that is mounted leaves that to its host."""
+    log_level: Annotated[LogLevel, _lower] = "info"
 
     @property
     def root(self) -> Path:

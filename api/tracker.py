@@ -25,6 +25,8 @@ class RunTracker(BaseCallbackHandler):
         """Ids of messages whose model ran inside a tool."""
         self.usage: UsageMetadata | None = None
         """Sum over all model calls of the run; None if no model reported any."""
+        self.usage_by_model: dict[str, UsageMetadata] = {}
+        """Likewise, by the name that the model gives itself; `unknown` if it gives none."""
         self.first_token_at: float | None = None
         """On `time.perf_counter`'s clock."""
         self.model_calls = 0
@@ -106,6 +108,9 @@ class RunTracker(BaseCallbackHandler):
             self.inner_messages.add(message.id)
         if message.usage_metadata:
             self.usage = add_usage(self.usage, message.usage_metadata)
+            said = message.response_metadata
+            model = str(said.get("model_name") or said.get("model") or "unknown")
+            self.usage_by_model[model] = add_usage(self.usage_by_model.get(model), message.usage_metadata)
 
     def _inherit(self, run_id: UUID, parent_run_id: UUID | None) -> None:
         if parent_run_id is not None and (parent_run_id in self._inside or parent_run_id in self._callers.values()):

@@ -9,8 +9,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 LEVELS: list[set[str]] = [
-    {"events", "schemas", "configs", "errors", "pages", "serde", "settings"},
-    {"storage", "metrics", "tracker"},
+    {"events", "schemas", "configs", "errors", "pages", "serde", "settings", "logs", "origins", "aside"},
+    {"storage", "metrics", "tracker", "tracing", "telemetry", "otel", "loop_lag"},
     {
         "registry",
         "checkpointer_config",
@@ -36,7 +36,7 @@ LEVELS: list[set[str]] = [
         "thread_streams",
         "views",
     },
-    {"sse", "auth", "deps", "routes", "responses", "body_limit", "boundary"},
+    {"sse", "auth", "deps", "routes", "responses", "body_limit", "boundary", "request_scope"},
     {"app", "cli"},
 ]
 """DESIGN's table, a set of modules and packages of `api` for each level."""
@@ -100,3 +100,9 @@ def test_drivers_are_imported_only_by_their_backend() -> None:
     for path in _modules("api"):
         if "storage" not in path.parts:
             assert not {"sqlite3", "asyncpg", "psycopg", "redis"} & {name.split(".")[0] for name in _imports(path)}
+
+
+def test_opentelemetry_is_imported_only_where_it_is_optional() -> None:
+    for path in _modules("api"):
+        if "otel" not in path.parts:
+            assert "opentelemetry" not in {name.split(".")[0] for name in _imports(path)}, path

@@ -11,7 +11,7 @@ import errno
 import functools
 import gc
 import ipaddress
-import logging.config
+import logging
 import math
 import os
 import shlex
@@ -32,6 +32,7 @@ from api.app import Threadline, create_app
 from api.cli.environment import read_settings
 from api.cli.terminal import fail, plain
 from api.errors import ThreadlineError
+from api.logs import configure
 from api.settings import Settings
 
 _QUESTION = '{"input": "What is (3 + 4) * 5 ** 2?"}'
@@ -102,7 +103,7 @@ def serve(options: ServeOptions) -> None:
     Raises:
         SystemExit: it cannot; a message is on stderr.
     """
-    _configure_logging()
+    _configure_logging(_settings(options))
     listener = _bind(options.host, options.port)
     if not _is_loopback(options.host):
         typer.echo(f"Warning: there is no authentication: whoever reaches {options.host} can use it.", err=True)
@@ -127,11 +128,8 @@ def _settle_memory() -> None:
 
 def _run(options: ServeOptions, sockets: list[socket.socket]) -> None:
     """Serves on bound sockets; with --reload, in a process of its own."""
-    _configure_logging()
-    try:
-        settings = read_settings(config=options.config)
-    except ThreadlineError as exc:
-        fail(exc.message)
+    settings = _settings(options)
+    _configure_logging(settings)
     app = create_app(settings)
     config = uvicorn.Config(
         app,
@@ -149,6 +147,13 @@ def _run(options: ServeOptions, sockets: list[socket.socket]) -> None:
         fail(exc.message)
     except OSError as exc:
         fail(f"The server cannot start: {exc}.")
+
+
+def _settings(options: ServeOptions) -> Settings:
+    try:
+        return read_settings(config=options.config)
+    except ThreadlineError as exc:
+        fail(exc.message)
 
 
 def _reload_config(options: ServeOptions) -> uvicorn.Config:
@@ -221,17 +226,5 @@ def _model() -> str:
     return f"The bundled agent uses {name} at {urlsplit(base_url or 'https://api.openai.com').hostname}."
 
 
-def _configure_logging() -> None:
-    logging.config.dictConfig(
-        {
-            "version": 1,
-            "disable_existing_loggers": False,
-            "formatters": {
-                "line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s", "datefmt": "%H:%M:%S"}
-            },
-            "filters": {"cuts": {"()": _WithoutCuts}},
-            "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["cuts"]}},
-            "root": {"level": "WARNING", "handlers": ["stderr"]},
-            "loggers": {"api": {"level": "INFO"}, "uvicorn.access": {"level": "INFO"}},
-        }
-    )
+def _configure_logging(settings: Settings) -> None:
+    configure(settings.log_format, settings.log_level, _WithoutCuts())

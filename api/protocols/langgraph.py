@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from api.configs import Config, Metadata, Settings
 from api.errors import InvalidRequestError, RunError
 from api.events import END, UNNUMBERED, Entry, Event, end, entry
+from api.origins import KEY as ORIGIN
 from api.schemas import CancelAction, EndStatus, Json, MultitaskStrategy, OnDisconnect, Run
 from api.serde import Fragment, dumps, exception_payload, loads
 
@@ -368,9 +369,12 @@ def run_record(run: Run) -> Json:
     }
 
 
+_OURS = ("source", "graph_id", ORIGIN)
+
+
 def _kwargs(run: Run) -> Json:
     """A run's arguments as the reference shows them: with the ids that its graph is given, without what is ours."""
-    kwargs = {name: value for name, value in run.kwargs.items() if name not in ("source", "graph_id")}
+    kwargs = {name: value for name, value in run.kwargs.items() if name not in _OURS}
     config = kwargs.get("config") or {}
     ids = {
         "run_id": run.run_id,

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Response
 from api.deps import ThreadlineDep
 from api.metrics import CONTENT_TYPE
 from api.responses import JsonResponse
+from api.telemetry import sends_to_langsmith
 
 API_VERSION = "0.16.7"
 """The version of langgraph-api that this server follows on the wire: Studio asks for it."""
@@ -22,7 +23,10 @@ async def ok() -> Response:
 
 @router.get("/info")
 async def info(threadline: ThreadlineDep) -> Response:
-    """Versions, what is supported, and the agents by name; in the form that LangGraph Studio reads."""
+    """Versions, what is supported, and the agents by name; in the form of LangGraph's own server, as Studio reads it.
+
+    The flags tell what is so here: the two kinds of LangSmith tracing that a request may ask for are not.
+    """
     return JsonResponse(
         {
             "version": API_VERSION,
@@ -30,11 +34,18 @@ async def info(threadline: ThreadlineDep) -> Response:
             "flags": {
                 "assistants": True,
                 "crons": True,
-                "langsmith": False,
+                "langsmith": sends_to_langsmith(),
                 "langsmith_tracing_replicas": False,
                 "langsmith_tracing_session_on_runs": False,
             },
-            "host": {"kind": "threadline", "version": version("threadline")},
+            "host": {
+                "kind": "self-hosted",
+                "project_id": None,
+                "host_revision_id": None,
+                "revision_id": None,
+                "tenant_id": None,
+            },
+            "threadline_version": version("threadline"),
             "agents": sorted(threadline.registry.entries),
         }
     )
@@ -43,4 +54,5 @@ async def info(threadline: ThreadlineDep) -> Response:
 @router.get("/metrics")
 async def metrics(threadline: ThreadlineDep) -> Response:
     """Metrics in Prometheus' text format."""
+    await threadline.refresh_metrics()
     return Response(threadline.metrics.render(), media_type=CONTENT_TYPE)

@@ -252,4 +252,4 @@ async def test_meta_routes(client: Client) -> None:
     await client.run("inner")
     metrics = (await client.get("/metrics")).text
     assert 'threadline_runs_total{status="success"} 1.0' in metrics
-    assert 'threadline_tokens_total{direction="output"} 3.0' in metrics
+    assert 'threadline_tokens_total{agent="inner",direction="output",model="unknown"} 3.0' in metrics

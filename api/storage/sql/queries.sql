@@ -213,6 +213,9 @@ LIMIT :limit;
 -- name: known_threads
 SELECT thread_id FROM threads WHERE thread_id IN (SELECT value FROM json_each(:thread_ids));
 
+-- name: count_pending_runs
+SELECT count(*) FROM runs WHERE status = 'pending';
+
 -- name: count_active_runs
 SELECT (SELECT count(*) FROM runs WHERE status = 'pending') + (SELECT count(*) FROM runs WHERE status = 'running');
 

@@ -71,6 +71,11 @@ class Database:
         """How many transactions the writer has committed."""
         return self._writer.commits
 
+    @property
+    def waiting_writes(self) -> int:
+        """How many jobs wait for the writer, or are with it."""
+        return self._writer.waiting
+
     async def open(self) -> None:
         """Starts the threads; makes or migrates the schema.
 
@@ -233,6 +238,10 @@ class _Lane:
         self._accepting = False
         self._patient = True
         self._rest_until = 0.0
+
+    @property
+    def waiting(self) -> int:
+        return self._waiting
 
     async def start(self) -> None:
         self._loop = asyncio.get_running_loop()

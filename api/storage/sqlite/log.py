@@ -11,8 +11,9 @@ more, and an idle log writes an event at once. No timers.
 import asyncio
 import logging
 import sqlite3
+import time
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 
@@ -66,6 +67,8 @@ class SqliteEventLog(EventLog):
         self._unflushed_bytes = 0
         self._readers: dict[str, dict[asyncio.Future[bool], int]] = {}
         """Who waits for an event of a run past a seq."""
+        self.on_flush: Callable[[int, float], None] | None = None
+        """Told of each flush: how many events it stored, and how many seconds it took."""
 
     async def close(self) -> None:
         """Makes everything durable that can be, and ends every wait."""
@@ -246,12 +249,13 @@ class SqliteEventLog(EventLog):
         self._dirty.clear()
         self._flushing = bool(batch)
         if batch:
+            flushed = partial(self._flushed, batch, time.perf_counter())
             quick = sum(len(event.data) for _, events in batch for event in events) <= QUICK_BYTES
             written = self._database.write(partial(self._insert, batch), quick=quick)
             if written.done():
-                self._flushed(batch, written)
+                flushed(written)
             else:
-                written.add_done_callback(partial(self._flushed, batch))
+                written.add_done_callback(flushed)
 
     def _insert(self, batch: Batch, connection: sqlite3.Connection) -> Sequence[bool]:
         """On the writer's thread: stores the events of each tail; whether its attempt still has the run."""
@@ -272,13 +276,15 @@ class SqliteEventLog(EventLog):
                 return False
         return True
 
-    def _flushed(self, batch: Batch, written: asyncio.Future[Sequence[bool]]) -> None:
+    def _flushed(self, batch: Batch, began: float, written: asyncio.Future[Sequence[bool]]) -> None:
         error = written.exception()
         if error is not None:
             self._not_written([tail for tail, _ in batch], error)
             return
         self._flushing = False
         self._flushed_at = asyncio.get_running_loop().time()
+        if self.on_flush is not None:
+            self.on_flush(sum(len(events) for _, events in batch), time.perf_counter() - began)
         for (tail, _), current in zip(batch, written.result(), strict=True):
             if not tail.fenced:
                 self._written(tail, current=current)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from api.metrics import Metrics
 from api.storage.sql import migrations, queries
 from api.storage.sqlite.assistants import SqliteAssistants
 from api.storage.sqlite.crons import SqliteCrons
@@ -30,7 +31,7 @@ class SqliteStorage:
     thread_log: SqliteThreadLog
 
     def __init__(self, path: Path, *, max_unflushed_bytes: int = 8 << 20, tail_bytes: int = 4 << 20) -> None:
-        statements = queries()
+        self._queries = statements = queries()
         self.database = Database(path, migrations())
         self.log = SqliteEventLog(
             self.database, statements, max_unflushed_bytes=max_unflushed_bytes, tail_bytes=tail_bytes
@@ -57,6 +58,16 @@ class SqliteStorage:
     async def reclaim(self) -> None:
         """Gives free pages of the file back to the disk, in small steps."""
         await reclaim(self.database)
+
+    def observe(self, metrics: Metrics) -> None:
+        """Reports flushes of the log and what waits for the writer."""
+        self.log.on_flush = metrics.flushed
+        metrics.database_writes.set_function(lambda: self.database.waiting_writes)
+
+    async def pending_runs(self) -> int:
+        """How many runs wait."""
+        rows = await self.database.read(lambda db: db.execute(self._queries["count_pending_runs"]).fetchone())
+        return int(rows[0])
 
     async def close(self) -> None:
         """Stores what is not stored yet, and ends the threads."""

@@ -1,0 +1,1 @@
+"""OpenTelemetry: traces and metrics over OTLP. Imported only when the environment asks for it; see `api.telemetry`."""
