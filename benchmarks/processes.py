@@ -137,7 +137,7 @@ async def output_of(command: Sequence[str], environment: Mapping[str, str], seco
 
 def _environment(further: Mapping[str, str]) -> dict[str, str]:
     """This process's, without what would make a server another one."""
-    own = ("THREADLINE_", "OPENAI_", "LANGSMITH_", "LANGCHAIN_")
+    own = ("THREADLINE_", "OPENAI_", "LANGSMITH_", "LANGCHAIN_", "OTEL_")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(own)}
     fixed = {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"}
     return {**inherited, **fixed, **further}

@@ -2,7 +2,7 @@
 
 python -m benchmarks.service [--quick] [--only NAME]
 
-start ──> replay ──> disk ──> idle ──> streaming ──> peer ──> table
+start ──> replay ──> disk ──> idle ──> streaming ──> tracing ──> peer ──> table
 """
 
 import argparse
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import uvloop
 
-from benchmarks import disk, idle, peer, processes, replay, start, streaming
+from benchmarks import disk, idle, peer, processes, replay, start, streaming, tracing
 from benchmarks.figures import Figure, table
 from benchmarks.load import LoadError
 
@@ -27,6 +27,7 @@ BENCHMARKS: dict[str, Measure] = {
     "disk": disk.measure,
     "idle": idle.measure,
     "streaming": streaming.measure,
+    "tracing": tracing.measure,
     "peer": peer.measure,
 }
 

@@ -58,11 +58,11 @@ async def measure(folder: Path, *, quick: bool) -> list[Figure]:
     config = scripted.write_config(folder)
     seconds = (1.0,) if quick else (4.0, 4.0, 4.0)
     async with processes.all_running(processes.service(config), processes.bare()) as servers:
-        await _rounds(servers, "answer", scripted.ANSWER_TOKENS, 4, (0.5,))
+        await rounds(servers, "answer", scripted.ANSWER_TOKENS, 4, (0.5,))
         short = {
-            clients: await _rounds(servers, "answer", scripted.ANSWER_TOKENS, clients, seconds) for clients in _CLIENTS
+            clients: await rounds(servers, "answer", scripted.ANSWER_TOKENS, clients, seconds) for clients in _CLIENTS
         }
-        long = await _rounds(servers, "long", scripted.LONG_TOKENS, _LONG_CLIENTS, seconds)
+        long = await rounds(servers, "long", scripted.LONG_TOKENS, _LONG_CLIENTS, seconds)
     return [
         *_beginnings(short[1]),
         *_rates(short),
@@ -72,10 +72,10 @@ async def measure(folder: Path, *, quick: bool) -> list[Figure]:
     ]
 
 
-_Pair = tuple[_Measured, _Measured]
+Pair = tuple[_Measured, _Measured]
 
 
-async def _rounds(servers: Sequence[Server], graph: str, tokens: int, clients: int, rounds: Sequence[float]) -> _Pair:
+async def rounds(servers: Sequence[Server], graph: str, tokens: int, clients: int, rounds: Sequence[float]) -> Pair:
     """Rounds of so many seconds each, at one server and at the other."""
     data = request("POST", f"/agents/{graph}/stream", {"input": "What is kept?"}, accept="text/event-stream")
     pair = (_Measured(), _Measured())
@@ -96,7 +96,7 @@ def _check(done: Round, tokens: int) -> None:
             raise LoadError("a stream's tokens are not the answer")
 
 
-def _beginnings(pair: _Pair) -> Iterator[Figure]:
+def _beginnings(pair: Pair) -> Iterator[Figure]:
     ours, bare = pair
     for name, moment in (("first event", "first_at"), ("first token", "marked_at")):
         of = f"time to {name}, 1 client"
@@ -105,13 +105,13 @@ def _beginnings(pair: _Pair) -> Iterator[Figure]:
         yield Figure(f"{of}, p99", "ms", *p99)
 
 
-def _rates(short: dict[int, _Pair]) -> Iterator[Figure]:
+def _rates(short: dict[int, Pair]) -> Iterator[Figure]:
     for clients, (ours, bare) in short.items():
         name = f"runs, {clients} client{'s' if clients > 1 else ''}"
         yield Figure.at_least(name, "1/s", ours.runs_per_second, bare.runs_per_second, _SHARE)
 
 
-def _tokens(short: _Pair, long: _Pair) -> Iterator[Figure]:
+def _tokens(short: Pair, long: Pair) -> Iterator[Figure]:
     for clients, tokens, (ours, bare) in (
         (_SATURATED, scripted.ANSWER_TOKENS, short),
         (_LONG_CLIENTS, scripted.LONG_TOKENS, long),
@@ -123,7 +123,7 @@ def _tokens(short: _Pair, long: _Pair) -> Iterator[Figure]:
         yield Figure(f"CPU a token, {of}", "us", ours.cpu_micros(tokens), bare.cpu_micros(tokens))
 
 
-async def _floors(folder: Path, short: _Pair, *, runs: int) -> list[Figure]:
+async def _floors(folder: Path, short: Pair, *, runs: int) -> list[Figure]:
     """What the same tokens cost in process: the ratio is that of the service to the floor."""
     ours = short[0].cpu_micros(scripted.ANSWER_TOKENS)
     command = [sys.executable, "-m", "benchmarks.floor", str(runs), str(folder / "floor.sqlite")]
@@ -137,7 +137,7 @@ async def _floors(folder: Path, short: _Pair, *, runs: int) -> list[Figure]:
     return figures
 
 
-def _bytes(pair: _Pair) -> Iterator[Figure]:
+def _bytes(pair: Pair) -> Iterator[Figure]:
     ours, bare = (statistics.mean(each.wire_bytes for each in measured.exchanges) for measured in pair)
     body = pair[0].exchanges[0].body()
     frames = sum(
