@@ -1,8 +1,11 @@
 """Traces over OTLP: a real app exports to a real endpoint, and the spans there form the tree of the run."""
 
 import json
+import shutil
 import socket
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,9 +14,11 @@ from api.app import create_app
 from api.errors import ConfigError
 from api.settings import Settings
 from api.telemetry import exports
-from tests.api.conftest import Serve
+from tests.api.conftest import Client, Serve
 from tests.api.graphs import gate
+from tests.openai_server import Call, openai_server
 from tests.otlp_server import Received, Span, otlp_server
+from tests.serving import serving
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 PARENT = "b7ad6b7169203331"
@@ -223,8 +228,81 @@ def test_what_is_not_there_is_refused(name: str) -> None:
 async def test_without_the_extra_the_start_says_how_to_get_it(
     config: Any, otlp: Received, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "api.otel.exporters", None)
+    monkeypatch.setitem(sys.modules, "api.otel.exporters", None)
     app = create_app(Settings(config=config))
     with pytest.raises(ConfigError, match=r"pip install 'threadline\[otel\]'"):
         async with app.router.lifespan_context(app):
             pass
+
+
+async def test_the_shipped_agent_with_a_model_over_http(
+    otlp: Received, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(Path(__file__).parents[2] / "langgraph.json", tmp_path)
+    async with openai_server() as model:
+        monkeypatch.setenv("OPENAI_BASE_URL", model.url)
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+        monkeypatch.setenv("OPENAI_MODEL", "my-model")
+        model.reply(Call("add", '{"x": 1, ', '"y": 2}', call_id="call_add"))
+        model.reply(Call("final_answer", '{"answer": "It is 3.", "tools_used": []}'))
+        app = create_app(Settings(config=tmp_path / "langgraph.json"))
+        async with serving(app) as url, Client(base_url=url, timeout=30) as client:
+            events = await client.run("agent", "What is 1 + 2?")
+    assert events[-1].data == {"status": "success"}
+    root = otlp.named("invoke_agent agent")
+    assert otlp.tree() == [
+        (
+            root.name,
+            _nodes(
+                ("node agent", ["chat my-model"]),
+                ("node agent", ["chat my-model"]),
+                ("node final_answer", []),
+                ("node tools", ["execute_tool add"]),
+            ),
+        )
+    ]
+    usage = events[-2].data["usage"]
+    for span in (span for span in otlp.spans if span.name == "chat my-model"):
+        assert span.attributes["gen_ai.operation.name"] == "chat"
+        assert span.attributes["gen_ai.provider.name"] == "openai"
+        assert span.attributes["gen_ai.request.model"] == "my-model"
+        assert span.attributes["gen_ai.response.model"]
+        assert span.attributes["gen_ai.usage.input_tokens"] > 0
+        assert span.attributes["gen_ai.conversation.id"] == events[0].data["thread_id"]
+    assert root.attributes["gen_ai.usage.input_tokens"] == usage["input_tokens"]
+    assert otlp.named("execute_tool add").attributes["gen_ai.tool.call.id"] == "call_add"
+    assert "What is" not in _all_text(otlp.spans)
+
+
+async def test_a_model_that_refuses_shows_on_its_span(
+    otlp: Received, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(Path(__file__).parents[2] / "langgraph.json", tmp_path)
+    async with openai_server() as model:
+        monkeypatch.setenv("OPENAI_BASE_URL", model.url)
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+        model.context_length_exceeded()
+        app = create_app(Settings(config=tmp_path / "langgraph.json"))
+        async with serving(app) as url, Client(base_url=url, timeout=30) as client:
+            await client.run("agent", "What is 1 + 2?")
+    (chat,) = [span for span in otlp.spans if span.name.startswith("chat")]
+    root = otlp.named("invoke_agent agent")
+    assert chat.failed
+    assert root.failed
+    assert chat.attributes["error.type"] == root.attributes["error.type"]
+    assert chat.attributes["error.type"].startswith(("openai.", "langchain_openai."))
+
+
+async def test_a_cancelled_run_ends_its_spans(otlp: Received, serve: Serve) -> None:
+    with gate("hold") as held:
+        async with (
+            serve() as client,
+            client.stream("POST", "/agents/gated/stream", json={"input": "hold"}) as stream,
+        ):
+            await held.reached.wait()
+            run_id = str(stream.headers["content-location"]).rpartition("/")[2]
+            await client.post(f"/agents/gated/runs/{run_id}/cancel")
+    root = otlp.named("invoke_agent gated")
+    assert root.attributes["threadline.run.status"] == "interrupted"
+    assert not root.failed
+    assert otlp.tree() == [(root.name, [("node hold", [])])]
