@@ -5,9 +5,12 @@ LangChain sends runs to LangSmith by itself when LANGSMITH_TRACING is set; what 
 
 import asyncio
 import contextlib
+import importlib
 import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from functools import partial
+from types import ModuleType
 from typing import Literal
 
 from langchain_core.tracers.langchain import wait_for_all_tracers
@@ -37,26 +40,32 @@ async def telemetry(metrics: Metrics, refresh: Callable[[], Awaitable[None]]) ->
         ConfigError: OTEL_* variables ask for what cannot be done, or the extra `otel` is not installed.
     """
     traces, figures = (exports(signal, os.environ) for signal in ("TRACES", "METRICS"))
-    async with contextlib.AsyncExitStack() as stack:
-        stack.push_async_callback(_flush_langsmith)
-        tracing: Tracing = Untraced()
+    tracing: Tracing = Untraced()
+    closing: list[Callable[[], Awaitable[None]]] = [_flush_langsmith]
+    try:
         if traces or figures:
-            try:
-                from api.otel.exporters import MetricExport, SpanExport
-            except ModuleNotFoundError as exc:
-                raise ConfigError(
-                    "OTEL_EXPORTER_OTLP_ENDPOINT is set, but OpenTelemetry is not installed: "
-                    "pip install 'threadline[otel]'"
-                ) from exc
+            exporters = _exporters()
             if figures:
-                measuring = MetricExport(metrics.registry, refresh)
+                measuring = exporters.MetricExport(metrics.registry, refresh)
                 measuring.start()
-                stack.push_async_callback(measuring.close, _FLUSH_SECONDS)
+                closing.append(partial(measuring.close, _FLUSH_SECONDS))
             if traces:
-                spanning = SpanExport()
-                stack.push_async_callback(spanning.close, _FLUSH_SECONDS)
+                spanning = exporters.SpanExport()
+                closing.append(partial(spanning.close, _FLUSH_SECONDS))
                 tracing = spanning.tracing
         yield tracing
+    finally:
+        # Side by side: the end of the process waits for the slowest, not for one after another.
+        await asyncio.gather(*(close() for close in closing))
+
+
+def _exporters() -> ModuleType:
+    try:
+        return importlib.import_module("api.otel.exporters")
+    except ImportError as exc:
+        raise ConfigError(
+            "OTEL_EXPORTER_OTLP_ENDPOINT is set, but OpenTelemetry is not installed: pip install 'threadline[otel]'"
+        ) from exc
 
 
 def exports(signal: Literal["TRACES", "METRICS"], environment: Mapping[str, str]) -> bool:

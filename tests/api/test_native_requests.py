@@ -246,7 +246,12 @@ async def test_graph_is_drawn(client: Client) -> None:
 
 async def test_meta_routes(client: Client) -> None:
     assert (await client.get("/ok")).json() == {"ok": True}
-    assert "chat" in (await client.get("/info")).json()["agents"]
+    info = (await client.get("/info")).json()
+    assert "chat" in info["agents"]
+    # In the form of LangGraph's own server, for Studio.
+    assert info["host"]["kind"] == "self-hosted"
+    assert info["flags"]["assistants"] is info["flags"]["crons"] is True
+    assert info["flags"]["langsmith"] is False
     assert (await client.get("/docs")).status_code == 200
     assert "/agents/{assistant_id}/stream" in (await client.get("/openapi.json")).json()["paths"]
     await client.run("inner")
