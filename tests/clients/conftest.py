@@ -16,7 +16,14 @@ from langgraph_sdk.client import LangGraphClient, SyncLangGraphClient
 from tests.reference.conftest import copy_of_graphs
 from tests.reference.servers import threadline
 
-LANDED: set[str] = {"test_sdk", "test_sdk_records", "test_sdk_thread_stream", "test_remote_graph", "test_js_sdk"}
+LANDED: set[str] = {
+    "test_sdk",
+    "test_sdk_records",
+    "test_sdk_thread_stream",
+    "test_remote_graph",
+    "test_js_sdk",
+    "test_browser",
+}
 """Modules whose routes Threadline has."""
 
 if "THREADLINE_TEST_URL" not in os.environ:

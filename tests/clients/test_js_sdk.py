@@ -1,52 +1,16 @@
-"""The JS SDK against a live server, in Node.
+"""The JS SDK against a live server, in Node."""
 
-`js/package.json` overrides two dependencies of the SDK, because not every registry has the ones that it asks for: its
-protocol package, which is types only, and its peer @langchain/core.
-"""
-
-import json
-import os
-import shutil
-import subprocess
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 
-FOLDER = Path(__file__).parent / "js"
-
-
-def _unavailable(reason: str) -> NoReturn:
-    """Skips on a developer's machine; in CI it is a failure."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
+from tests.clients import node
 
 
 @pytest.fixture(scope="module")
-def node() -> str:
-    """The path of Node, with the SDK installed as locked."""
-    found, npm = shutil.which("node"), shutil.which("npm")
-    if found is None or npm is None:
-        _unavailable("node and npm are not installed")
-    installed = FOLDER / "node_modules" / ".package-lock.json"
-    lock = FOLDER / "package-lock.json"
-    if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
-        command = (npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund")
-        done = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            _unavailable(f"npm cannot install the SDK:\n{done.stderr}")
-    return found
-
-
-@pytest.fixture(scope="module")
-def steps(node: str, url: str) -> dict[str, Any]:
+def steps(url: str) -> dict[str, Any]:
     """What the script saw, by step."""
-    done = subprocess.run(
-        (node, "client.mjs", url), cwd=FOLDER, capture_output=True, text=True, timeout=90, check=False
-    )
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    return {line.pop("step"): line for line in map(json.loads, done.stdout.splitlines())}
+    return {line.pop("step"): line for line in node.lines(node.install(), "client.mjs", url)}
 
 
 def test_threads(steps: dict[str, Any]) -> None:
