@@ -19,6 +19,10 @@ Json = Any
 Trace = list[dict[str, Json]]
 
 HEADERS = (
+    "access-control-allow-headers",
+    "access-control-allow-methods",
+    "access-control-allow-origin",
+    "access-control-expose-headers",
     "cache-control",
     "content-location",
     "content-type",

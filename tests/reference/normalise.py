@@ -166,6 +166,21 @@ def _without_event_ids(entry: Entry) -> Entry:
     return _with_events(entry, lambda event: event | {"id": "<given>"} if "id" in event else event)
 
 
+def _exposed(theirs: Entry, ours: Entry) -> tuple[Entry, Entry]:
+    name = "access-control-expose-headers"
+    if not _names_of(theirs, name) <= _names_of(ours, name):
+        return theirs, ours
+    return _without_header(theirs, name), _without_header(ours, name)
+
+
+def _names_of(entry: Entry, header: str) -> set[str]:
+    return {name.strip() for name in entry["headers"].get(header, "").split(",")} - {""}
+
+
+def _without_header(entry: Entry, header: str) -> Entry:
+    return entry | {"headers": {name: value for name, value in entry["headers"].items() if name != header}}
+
+
 def _with_events(entry: Entry, change: Callable[[Entry], Entry | None]) -> Entry:
     if "events" not in entry:
         return entry
@@ -198,6 +213,7 @@ DEVIATIONS = (
     Deviation("It refuses with the dump of a JSON schema validator; ours say what is wrong.", _schema_complaints),
     Deviation("The total of a search is how far it looked there, and the true one here.", _both(_without_totals)),
     Deviation("Items of the store that are found without a query have no order.", _both(_sorted_items)),
+    Deviation("Pages of other origins may read more headers here: Location, to go on after a cut.", _exposed),
     Deviation("Heartbeats are a matter of time.", _both(_without_heartbeats)),
     Deviation("Ids of events are milliseconds there, where they repeat, and a count here.", _both(_without_event_ids)),
 )

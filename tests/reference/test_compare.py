@@ -17,7 +17,19 @@ from tests.reference.exchange import Scenario, Trace, play
 from tests.reference.normalise import normalise
 from tests.reference.scenarios import SCENARIOS
 
-LANDED = {"meta", "runs", "stateless", "streams", "interrupts", "states", "threads", "assistants", "store", "crons"}
+LANDED = {
+    "meta",
+    "runs",
+    "stateless",
+    "streams",
+    "interrupts",
+    "states",
+    "threads",
+    "assistants",
+    "store",
+    "crons",
+    "studio",
+}
 """Groups of scenarios whose routes Threadline has."""
 
 DIFFERENT = {
@@ -40,7 +52,7 @@ DIFFERENT = {
     "interrupts/goto": "names and Sends may be mixed",
     "interrupts/two at once, resumed by id": "the order of parallel results",
     "runs/list": "a status that is none is refused",
-    "runs/delete": "the unknown run is named; state of a thread whose only run was deleted",
+    "runs/after a delete": "the unknown run is named; state of a thread whose only run was deleted",
     "runs/context": "no marker of the server's own among the settings",
     "runs/cancel": "the wording of the cancelled run's error",
     "runs/cancel by rolling back": "likewise, and the unknown run is named",

@@ -11,9 +11,10 @@ from tests.reference.scenarios import (
     states,
     store,
     streams,
+    studio,
     threads,
 )
 
-_MODULES = (meta, assistants, threads, states, streams, interrupts, runs, stateless, store, crons)
+_MODULES = (meta, assistants, threads, states, streams, interrupts, runs, stateless, store, crons, studio)
 
 SCENARIOS: list[Scenario] = [each for module in _MODULES for each in module.SCENARIOS]

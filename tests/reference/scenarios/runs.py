@@ -84,9 +84,17 @@ _basic = [
         background("steps", input={"number": 1}),
         join(),
         delete(_RUN),
+        get(_RUNS),
+    ),
+    scenario(
+        "runs",
+        "after a delete",
+        thread(),
+        background("steps", input={"number": 1}),
+        join(),
+        delete(_RUN),
         get(_RUN),
         delete(_RUN),
-        get(_RUNS),
         state(),
     ),
     scenario(
