@@ -23,6 +23,7 @@ LANDED: set[str] = {
     "test_remote_graph",
     "test_js_sdk",
     "test_browser",
+    "test_js_remote_graph",
 }
 """Modules whose routes Threadline has."""
 

@@ -63,3 +63,11 @@ def test_failure(steps: dict[str, Any]) -> None:
 
 def test_records(steps: dict[str, Any]) -> None:
     assert steps["records"] == {"item": {"text": "hi"}, "found": 1, "said": "Hi, turn 1: hi"}
+
+
+def test_pages(steps: dict[str, Any]) -> None:
+    assert steps["pages"] == {"first": ["one", "two"], "second": ["three"], "end": None}
+
+
+def test_network_cut(steps: dict[str, Any]) -> None:
+    assert steps["cut"] == {"seen": ["metadata", "updates", "custom", "updates"], "same": True}

@@ -4,16 +4,13 @@
 
 import { build } from "esbuild";
 import { createServer } from "node:http";
-import net from "node:net";
 import { chromium } from "playwright-core";
+import { listening, Proxy } from "./proxy.mjs";
 
 const [executablePath, url, sdk] = process.argv.slice(2);
 const api = new URL(url);
 
 const FLAGS = ["no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking"];
-
-const listening = (server) =>
-  new Promise((resolve) => server.listen(0, "127.0.0.1", () => resolve(`http://127.0.0.1:${server.address().port}`)));
 
 async function bundle() {
   const { outputFiles } = await build({
@@ -38,23 +35,6 @@ async function pages() {
     response.setHeader("content-type", "text/html");
     response.end('<!doctype html><div id="root"></div><script type="module" src="/page.js"></script>');
   });
-}
-
-// A way to the server that can be cut: every connection is reset.
-function proxy() {
-  const open = new Set();
-  const server = net.createServer((near) => {
-    const far = net.connect(api.port, api.hostname);
-    for (const [from, to] of [[near, far], [far, near]]) {
-      open.add(from);
-      from.on("error", () => to.destroy()).on("close", () => open.delete(from) && to.destroy());
-      from.pipe(to);
-    }
-  });
-  const cut = () => {
-    for (const socket of [...open]) socket.resetAndDestroy();
-  };
-  return { server, cut };
 }
 
 async function call(path, body) {
@@ -231,15 +211,14 @@ const SCENARIOS = {
 };
 
 async function play(name, browser, pageUrl) {
-  const { server, cut } = proxy();
-  const through = await listening(server);
+  const proxy = await Proxy.to(url);
   const context = await browser.newContext();
   context.setDefaultTimeout(30_000);
   const page = await context.newPage();
   const complaints = [];
   page.on("pageerror", (error) => complaints.push(String(error)));
   const visitor = new Visitor(page);
-  const tools = { come: (assistant) => visitor.come(pageUrl, assistant, through), name: crypto.randomUUID(), cut };
+  const tools = { come: (assistant) => visitor.come(pageUrl, assistant, proxy.url), name: crypto.randomUUID(), cut: () => proxy.cut() };
   try {
     console.log(JSON.stringify({ scenario: name, complaints, ...(await SCENARIOS[name](visitor, tools)) }));
   } catch (error) {
@@ -247,8 +226,7 @@ async function play(name, browser, pageUrl) {
     console.log(JSON.stringify({ scenario: name, failed: String(error), shown, complaints }));
   } finally {
     await context.close();
-    cut();
-    server.close();
+    proxy.close();
   }
 }
 

@@ -2,6 +2,7 @@
 // Usage: node client.mjs URL
 
 import { Client } from "@langchain/langgraph-sdk";
+import { Proxy } from "./proxy.mjs";
 
 const client = new Client({ apiUrl: process.argv[2], apiKey: null });
 
@@ -124,4 +125,39 @@ async function records() {
   say("records", { item: item.value, found: found.length, said: values.messages.at(-1).content });
 }
 
-await Promise.all([threads(), streams(), joins(), cancels(), interrupts(), edits(), failures(), records()]);
+async function pages() {
+  const metadata = { mark: crypto.randomUUID() };
+  for (const name of ["one", "two", "three"]) await client.assistants.create({ graphId: "chat", metadata, name });
+  const options = { metadata, limit: 2, sortBy: "created_at", sortOrder: "asc", includePagination: true };
+  const search = (offset) => client.assistants.search({ ...options, offset });
+  const first = await search(0);
+  const second = await search(Number(first.next));
+  const names = ({ assistants }) => assistants.map(({ name }) => name);
+  say("pages", { first: names(first), second: names(second), end: second.next });
+}
+
+async function cuts() {
+  const proxy = await Proxy.to(process.argv[2]);
+  const through = new Client({ apiUrl: proxy.url, apiKey: null });
+  const { thread_id } = await client.threads.create();
+  const parts = through.runs.stream(thread_id, "gate", {
+    input: { hold: thread_id },
+    streamMode: ["custom", "updates"],
+    streamResumable: true,
+    onDisconnect: "continue",
+  });
+  const seen = [];
+  for await (const { id, event } of parts) {
+    seen.push([Number(id), event]);
+    if (event !== "custom") continue;
+    proxy.cut();
+    await client.runs.wait(null, "gate", { input: { open: thread_id } });
+  }
+  proxy.close();
+  const [run] = await client.runs.list(thread_id);
+  const replayed = await all(client.runs.joinStream(thread_id, run.run_id, { lastEventId: "-1" }));
+  const same = `${seen}` === `${replayed.map(({ id, event }) => [id, event])}`;
+  say("cut", { seen: seen.map(([, event]) => event), same });
+}
+
+await Promise.all([pages(), cuts(), threads(), streams(), joins(), cancels(), interrupts(), edits(), failures(), records()]);
