@@ -22,6 +22,22 @@ Flag = Annotated[bool, Query()]
 Action = Annotated[CancelAction, Query()]
 _BATCH: TypeAdapter[list[RunCreate]] = TypeAdapter(Annotated[list[RunCreate], Field(min_length=1, max_length=1000)])
 
+_NONE_TO_CANCEL = (
+    "No matching runs to cancel. Please verify the thread ID and run IDs are correct, "
+    "and the runs haven't been deleted or completed."
+)
+_COLUMNS = (
+    "run_id",
+    "thread_id",
+    "assistant_id",
+    "created_at",
+    "updated_at",
+    "status",
+    "metadata",
+    "kwargs",
+    "multitask_strategy",
+)
+
 
 @router.post("/threads/{thread_id}/runs", openapi_extra=documented(RunCreate))
 async def create_run(thread_id: str, body: RunBody, threadline: ThreadlineDep, request: Request) -> Response:
@@ -97,10 +113,7 @@ async def cancel_runs(
             check_uuid(run_id, "Invalid run ID: must be a UUID")
     found = await threadline.runs.active(body.status or "all", thread_id=body.thread_id, run_ids=body.run_ids)
     if not found:
-        raise NotFoundError(
-            "No matching runs to cancel. Please verify the thread ID and run IDs are correct, "
-            "and the runs haven't been deleted or completed."
-        )
+        raise NotFoundError(_NONE_TO_CANCEL)
     for run in found:
         await threadline.runs.cancel(run.run_id, "rollback" if action == "rollback" else "interrupt")
     return Response(status_code=204)
@@ -117,6 +130,8 @@ async def list_runs(
 ) -> Response:
     """A thread's runs, newest first."""
     check_uuid(thread_id, "Invalid thread ID: must be a UUID")
+    if unknown := [name for name in select or () if name not in _COLUMNS]:
+        raise InvalidRequestError(f"Invalid select columns: {unknown}. Expected: {list(_COLUMNS)}", field="select")
     await threadline.threads.get(thread_id)
     runs = await threadline.runs.of_thread(thread_id, status=status, limit=limit, offset=offset)
     return JsonResponse([_selected(run_record(run), select) for run in runs])
@@ -192,7 +207,7 @@ async def cancel_run(
     """Cancels a run; with `wait` answers when it has stopped."""
     run = await _run(thread_id, run_id, threadline)
     if run.status in TERMINAL:
-        raise NotFoundError(f"Run {run_id} is not pending or running.", field="run_id")
+        raise NotFoundError(_NONE_TO_CANCEL, field="run_id")
     following = asyncio.ensure_future(_ended(run, threadline)) if wait else None
     await threadline.runs.cancel(run.run_id, "rollback" if action == "rollback" else "interrupt")
     if following is None:

@@ -72,11 +72,11 @@ _basic = [
         get(f"{_RUNS}?limit=1&offset=1"),
         get(f"{_RUNS}?offset=9"),
         get(f"{_RUNS}?status=error"),
-        get(f"{_RUNS}?status=nonsense"),
         get(f"{_RUNS}?select=run_id&select=status"),
         get(f"{_RUNS}?select=nonsense"),
-        get(f"{_RUNS}?limit=some"),
+        get(f"{_RUNS}?select=run_id&select=nonsense"),
     ),
+    scenario("runs", "list what is none", thread(), get(f"{_RUNS}?status=nonsense"), get(f"{_RUNS}?limit=some")),
     scenario(
         "runs",
         "delete",
