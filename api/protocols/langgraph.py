@@ -8,6 +8,7 @@ Names, payloads and order are those of LangGraph's own server (langgraph-api 0.1
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any, Literal
+from uuid import uuid4
 
 from langchain_core.messages import BaseMessage, BaseMessageChunk, message_chunk_to_message
 from langgraph.types import Command, Interrupt, Send
@@ -173,6 +174,8 @@ class LangGraphFold:
             namespace, mode, payload = chunk if self.subgraphs else ((), *chunk)
             yield from self.feed(namespace, mode, payload)
         elif "langsmith:hidden" not in (event.get("tags") or ()):
+            if event["event"] in _ENDS:
+                _identify(event["data"])
             yield entry("events", event)
 
     def end(self, status: EndStatus, error: RunError | None) -> Iterator[Entry]:
@@ -209,6 +212,27 @@ class LangGraphFold:
 def _name(mode: str, namespace: Sequence[str]) -> str:
     # A node's name is its author's; a line break in it would forge frames.
     return "|".join((mode, *namespace)).replace("\r", " ").replace("\n", " ")
+
+
+_ENDS = frozenset({"on_tool_end", "on_chain_stream", "on_chain_end"})
+
+
+def _identify(data: Any, depth: int = 4) -> None:
+    """Gives messages that a node returned the ids that the state's reducer would give them right after.
+
+    An event is written down when it happens; without this, it would depend on the moment whether its messages have ids.
+    LangGraph does the same to the messages of a node in stream mode `messages`.
+    """
+    if isinstance(data, BaseMessage):
+        data.id = data.id or str(uuid4())
+    elif isinstance(data, Command):
+        _identify(data.update, depth - 1)
+    elif depth > 0 and isinstance(data, Mapping):
+        for value in data.values():
+            _identify(value, depth - 1)
+    elif depth > 0 and isinstance(data, list | tuple):
+        for value in data:
+            _identify(value, depth - 1)
 
 
 def _debug_checkpoint(payload: Mapping[str, Any]) -> Json:
