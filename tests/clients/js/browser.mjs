@@ -10,7 +10,15 @@ import { listening, Proxy } from "./proxy.mjs";
 const [executablePath, url, sdk] = process.argv.slice(2);
 const api = new URL(url);
 
-const FLAGS = ["no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking"];
+const FLAGS = [
+  "no-sandbox",
+  "disable-gpu",
+  "disable-quic",
+  "no-first-run",
+  "disable-background-networking",
+  "disable-component-update",
+  "disable-sync",
+];
 
 async function bundle() {
   const { outputFiles } = await build({
