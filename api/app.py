@@ -22,6 +22,7 @@ from api.crons import Crons
 from api.executor import CallbackFactory, Executor
 from api.loop_lag import LoopLag
 from api.metrics import Metrics, Observable
+from api.openapi import describe
 from api.registry import Registry, load
 from api.request_scope import REQUEST_ID, RequestScope
 from api.responses import JsonResponse, add_error_handlers
@@ -214,4 +215,5 @@ def create_app(
     add_error_handlers(app)
     for routes in (meta, agents, assistants, crons, runs, store, threads):
         app.include_router(routes.router)
+    describe(app)
     return app

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
 from fastapi import Depends, Request
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from api.errors import InvalidRequestError, invalid
 from api.serde import loads
@@ -54,8 +54,11 @@ async def parsed(request: Request) -> Any:
         raise InvalidRequestError("Invalid JSON in request body", field="body") from exc
 
 
-def documented(model: type[BaseModel]) -> dict[str, Any]:
-    """The request body's part of a route's OpenAPI entry."""
-    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
-    schema.pop("$defs", None)
+def documented(model: Any) -> dict[str, Any]:
+    """The request body's part of a route's OpenAPI entry; `api.openapi` gives its definitions their place.
+
+    Args:
+        model: a model, or another type that pydantic knows.
+    """
+    schema = TypeAdapter(model).json_schema(ref_template="#/components/schemas/{model}")
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}

@@ -36,7 +36,7 @@ LEVELS: list[set[str]] = [
         "thread_streams",
         "views",
     },
-    {"sse", "auth", "deps", "routes", "responses", "body_limit", "boundary", "request_scope"},
+    {"sse", "auth", "deps", "routes", "responses", "body_limit", "boundary", "request_scope", "answers", "openapi"},
     {"app", "cli"},
 ]
 """DESIGN's table, a set of modules and packages of `api` for each level."""

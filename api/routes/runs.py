@@ -20,7 +20,8 @@ router = APIRouter(tags=["runs"])
 RunBody = Annotated[RunCreate, Depends(json_body(RunCreate))]
 Flag = Annotated[bool, Query()]
 Action = Annotated[CancelAction, Query()]
-_BATCH: TypeAdapter[list[RunCreate]] = TypeAdapter(Annotated[list[RunCreate], Field(min_length=1, max_length=1000)])
+Batch = Annotated[list[RunCreate], Field(min_length=1, max_length=1000)]
+_BATCH: TypeAdapter[list[RunCreate]] = TypeAdapter(Batch)
 
 _NONE_TO_CANCEL = (
     "No matching runs to cancel. Please verify the thread ID and run IDs are correct, "
@@ -51,7 +52,7 @@ async def create_stateless_run(body: RunBody, threadline: ThreadlineDep, request
     return await _background(body, threadline, request, None)
 
 
-@router.post("/runs/batch")
+@router.post("/runs/batch", openapi_extra=documented(Batch))
 async def create_batch(threadline: ThreadlineDep, request: Request) -> Response:
     """Creates stateless runs, all or none."""
     try:
