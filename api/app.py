@@ -24,6 +24,7 @@ from api.loop_lag import LoopLag
 from api.metrics import Metrics, Observable
 from api.openapi import describe
 from api.registry import Registry, load
+from api.request_limits import RequestLimits
 from api.request_scope import REQUEST_ID, RequestScope
 from api.responses import JsonResponse, add_error_handlers
 from api.retention import Retention
@@ -130,7 +131,7 @@ class Threadline:
         store = await stack.enter_async_context(
             open_store(settings.storage_dir / "store.sqlite", ttl=store_config.ttl, index=store_config.index)
         )
-        self.store_items = StoreItems(store, store_config)
+        self.store_items = StoreItems(store, store_config, max_items=settings.max_store_items)
         self.registry = Registry(entries, checkpointer=checkpointer, store=store)
         executor = Executor(
             self.registry,
@@ -201,14 +202,23 @@ def create_app(
 
     app = FastAPI(title="Threadline", lifespan=lifespan, default_response_class=JsonResponse)
     app.state.threadline = threadline
-    app.add_middleware(BodyLimit, max_bytes=threadline.settings.max_body_bytes)
+    limits = threadline.settings
+    app.add_middleware(BodyLimit, max_bytes=limits.max_body_bytes, timeout=limits.body_timeout)
+    app.add_middleware(RequestLimits, settings=limits)
     app.add_middleware(Boundary)
     app.add_middleware(
         CORSMiddleware,
         allow_origins=threadline.settings.cors_origins,
         allow_methods=["*"],
         allow_headers=["*"],
-        expose_headers=["content-location", "location", "x-pagination-total", "x-pagination-next", REQUEST_ID],
+        expose_headers=[
+            "content-location",
+            "location",
+            "retry-after",
+            "x-pagination-total",
+            "x-pagination-next",
+            REQUEST_ID,
+        ],
         allow_private_network=True,
     )
     app.add_middleware(RequestScope, metrics=threadline.metrics)

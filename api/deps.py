@@ -7,12 +7,15 @@ from fastapi import Depends, Request
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from api.errors import InvalidRequestError, invalid
-from api.serde import loads
+from api.serde import dumps, loads
 
 if TYPE_CHECKING:
     from api.app import Threadline
 
 Body = TypeVar("Body", bound=BaseModel)
+
+_MAX_DEPTH = 200
+"""Levels of objects and lists within each other: what is made of them is still written as JSON, which has 254."""
 
 
 async def threadline(request: Request) -> "Threadline":
@@ -35,11 +38,19 @@ def json_body(model: type[Body]) -> Callable[[Request], Awaitable[Body]]:
     async def read(request: Request) -> Body:
         document = await parsed(request)
         try:
-            return model.model_validate(document)
+            body = model.model_validate(document)
         except ValidationError as exc:
             raise invalid(exc) from exc
+        _check_metadata(request, getattr(body, "metadata", None))
+        return body
 
     return read
+
+
+def _check_metadata(request: Request, metadata: Any) -> None:
+    limit = request.app.state.threadline.settings.max_metadata_bytes
+    if metadata and len(dumps(metadata)) > limit:
+        raise InvalidRequestError(f"The metadata is larger than {limit} bytes.", field="metadata")
 
 
 async def parsed(request: Request) -> Any:
@@ -49,9 +60,26 @@ async def parsed(request: Request) -> Any:
         InvalidRequestError: it is not JSON.
     """
     try:
-        return loads(await request.body())
+        document = loads(await request.body())
     except ValueError as exc:
         raise InvalidRequestError("Invalid JSON in request body", field="body") from exc
+    if _is_deeper(document, _MAX_DEPTH):
+        raise InvalidRequestError(f"The body has more than {_MAX_DEPTH} levels.", field="body")
+    return document
+
+
+def _is_deeper(document: Any, depth: int) -> bool:
+    level = [document]
+    while level and depth >= 0:
+        depth -= 1
+        level = [
+            item
+            for value in level
+            if isinstance(value, dict | list)
+            for item in (value.values() if isinstance(value, dict) else value)
+            if isinstance(item, dict | list)
+        ]
+    return bool(level)
 
 
 def documented(model: Any) -> dict[str, Any]:

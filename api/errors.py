@@ -11,10 +11,12 @@ class ThreadlineError(Exception):
     status = 500
     code = "internal_error"
 
-    def __init__(self, message: str, *, field: str | None = None) -> None:
+    def __init__(self, message: str, *, field: str | None = None, retry_after: int | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.field = field
+        self.retry_after = retry_after
+        """Seconds after which the same request may succeed; None: unknown."""
 
     def body(self) -> dict[str, object]:
         """The JSON body of the HTTP response: `{"error": {"code", "message", "field"?}, "detail"}`.
@@ -98,6 +100,20 @@ class BodyTooLargeError(ThreadlineError):
 
     status = 413
     code = "body_too_large"
+
+
+class SlowRequestError(ThreadlineError):
+    """The request's body did not come in time."""
+
+    status = 408
+    code = "request_timeout"
+
+
+class RateLimitedError(ThreadlineError):
+    """The caller has had its share; trying again later works."""
+
+    status = 429
+    code = "rate_limited"
 
 
 class OverloadedError(ThreadlineError):

@@ -77,6 +77,8 @@ class _Attempt:
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     events: int = 0
     """The seq of the last event appended."""
+    bytes: int = 0
+    """Of the events appended."""
     flush_at: float = 0.0
     """When what was appended is to be visible at the latest, on `time.perf_counter`'s clock."""
 
@@ -255,6 +257,9 @@ class Executor:
                 raise RunError("event_too_large", f"An event is larger than {self._settings.max_event_bytes} bytes.")
         if attempt.events + len(batch) > self._settings.max_run_events:
             raise RunError("too_many_events", f"The run has more than {self._settings.max_run_events} events.")
+        attempt.bytes += sum(len(item.data) for item in batch)
+        if attempt.bytes > self._settings.max_run_bytes:
+            raise RunError("run_too_large", f"The run's events have more than {self._settings.max_run_bytes} bytes.")
         attempt.events = await self._log.append(attempt.run.run_id, attempt.run.attempt, batch)
         if time.perf_counter() > attempt.flush_at:
             # A graph that never waits would keep the log's thread from the interpreter, and its readers from the loop.

@@ -8,7 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from api.errors import InvalidRequestError, ThreadlineError
+from api.errors import InvalidRequestError, SlowRequestError, ThreadlineError
 from api.serde import dumps
 
 logger = logging.getLogger(__name__)
@@ -25,8 +25,12 @@ class JsonResponse(Response):
 
 
 def error_response(error: ThreadlineError) -> Response:
-    """An error with its status and its JSON body."""
-    return JsonResponse(error.body(), status_code=error.status)
+    """An error with its status, its JSON body, and when to try again."""
+    headers = {} if error.retry_after is None else {"retry-after": str(error.retry_after)}
+    if isinstance(error, SlowRequestError):
+        # What is left of the body is not waited for.
+        headers["connection"] = "close"
+    return JsonResponse(error.body(), status_code=error.status, headers=headers)
 
 
 def add_error_handlers(app: FastAPI) -> None:
@@ -39,7 +43,7 @@ def add_error_handlers(app: FastAPI) -> None:
 async def _threadline_error(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, ThreadlineError)  # noqa: S101  # registered for nothing else
     if exc.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        logger.error("%s %s: %s", request.method, request.url.path, exc.message)
+        logger.error("%s %r: %s", request.method, request.url.path, exc.message)
     return error_response(exc)
 
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from langchain_core.utils.uuid import uuid7
 
 from api.checkpointer_config import ThreadTtl
-from api.errors import FencedError, GapError, NotFoundError, ThreadlineError
+from api.errors import FencedError, GapError, NotFoundError, OverloadedError, ThreadlineError
 from api.events import END, Event, end
 from api.executor import Executor
 from api.origins import current_kwargs
@@ -102,8 +102,9 @@ class Runs:
         Raises:
             NotFoundError: the thread does not exist.
             ConflictError: the thread has a run under way.
-            OverloadedError: too many runs wait.
+            OverloadedError: too many runs wait, of all or of the thread.
         """
+        await self._check_waiting(request)
         now = datetime.now(UTC)
         identity = {"graph_id": request.graph_id, "assistant_id": request.assistant_id}
         thread = request.new_thread
@@ -128,6 +129,14 @@ class Runs:
         ):
             await self._stop(marked, marked.cancel or "interrupt")
         return run
+
+    async def _check_waiting(self, request: RunRequest) -> None:
+        """Refuses one more run that would only wait, behind so many others of its thread."""
+        limit = self._settings.max_queued_runs_per_thread
+        if request.thread_id is None or request.multitask_strategy != "enqueue":
+            return
+        if await self._storage.records.list_runs(request.thread_id, status="pending", limit=1, offset=limit - 1):
+            raise OverloadedError(f"{limit} runs of this thread wait already.", field="thread_id", retry_after=1)
 
     async def get(self, run_id: str, thread_id: str | None = None) -> Run:
         """A run's record.

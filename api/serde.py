@@ -18,6 +18,7 @@ import orjson
 from langgraph.errors import EmptyInputError, GraphBubbleUp, InvalidUpdateError, TaskNotFound
 
 from api.errors import UnserializableError
+from api.redaction import redacted
 
 Fragment = orjson.Fragment
 """JSON that is encoded already and goes into a larger document as it is."""
@@ -35,6 +36,9 @@ _OPEN_ERRORS = (
     EmptyInputError,
     TaskNotFound,
 )
+
+_OPEN_NAMES = frozenset(error.__name__ for error in _OPEN_ERRORS)
+_HIDDEN = "An internal error occurred"
 
 _OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
 _SURROGATES = re.compile(r"[\ud800-\udfff]")
@@ -72,10 +76,24 @@ def loads(data: bytes | str) -> Any:
 def exception_payload(exc: BaseException) -> dict[str, str]:
     """An exception as clients see it: its class, and its message if Python or LangGraph wrote it.
 
-    Other classes' messages may hold what is not for clients; LangGraph's own server draws the same line.
+    Other classes' messages may hold what is not for clients; LangGraph's own server draws the same line. What is shown
+    has no paths and no secrets.
     """
-    shown = str(exc) if isinstance(exc, _OPEN_ERRORS) else "An internal error occurred"
+    shown = redacted(str(exc)) if isinstance(exc, _OPEN_ERRORS) else _HIDDEN
     return {"error": type(exc).__name__, "message": shown}
+
+
+def task_error(error: object) -> str | None:
+    """The error of a task as clients see it: by the same rules, in the form that checkpoints keep it in.
+
+    Args:
+        error: an exception, or its `repr`, as it is after a checkpoint was read.
+    """
+    if error is None:
+        return None
+    text = error if isinstance(error, str) else repr(error)
+    name = text.partition("(")[0]
+    return redacted(text) if name in _OPEN_NAMES else f"{name}({_HIDDEN!r})"
 
 
 def _default(value: Any) -> Any:

@@ -27,6 +27,8 @@ class Settings(BaseSettings):
     """Runs that execute at one time; further ones wait in the queue."""
     max_queued_runs: int = Field(default=10_000, ge=1)
     """Runs that wait or execute; one more is refused."""
+    max_queued_runs_per_thread: int = Field(default=1000, ge=1)
+    """Runs of one thread that wait; one more is refused."""
     max_batch_inputs: int = Field(default=100, ge=1)
     max_event_bytes: int = Field(default=16 << 20, ge=1024)
     """An event larger than this fails its run."""
@@ -35,6 +37,28 @@ class Settings(BaseSettings):
     """How long the events of a finished run are kept; 0 is for good. Its record, its thread and state stay."""
     runs_ttl: float = Field(default=0.0, ge=0)
     """How long the record of a finished run is kept; 0 is for good. Its thread and state stay."""
+    max_run_bytes: int = Field(default=1 << 30, ge=1024)
+    """Of all events of one attempt of a run; more fail it."""
+    max_metadata_bytes: int = Field(default=1 << 18, ge=2)
+    """Of the metadata that one request gives, as JSON."""
+    max_store_items: int = Field(default=1000, ge=1)
+    """Items, or namespaces, that one search of the store may ask for."""
+    max_header_bytes: int = Field(default=1 << 16, ge=1024)
+    """Of a request's line and headers."""
+    requests_per_minute: int = Field(default=0, ge=0)
+    """Of one caller, who may make a minute's worth at once; 0 is no limit."""
+    max_open_requests: int = Field(default=10_000, ge=1)
+    """Under way at one time, open streams included; one more is refused."""
+    max_open_requests_per_caller: int = Field(default=0, ge=0)
+    """Likewise of one caller; 0 is no limit."""
+    max_connections: int = Field(default=12_000, ge=1)
+    """Open at one time, those without a request included; a request on one more is refused."""
+    header_timeout: float = Field(default=15.0, gt=0)
+    """For a request's line and headers to come."""
+    body_timeout: float = Field(default=60.0, gt=0)
+    """For its body to come."""
+    write_timeout: float = Field(default=60.0, gt=0)
+    """How long a client may take nothing of what waits for it; then it is cut off. Its run goes on."""
     run_timeout: float = Field(default=3600.0, gt=0)
     heartbeat_interval: float = Field(default=5.0, gt=0)
     """Between comments on a silent stream."""

@@ -16,9 +16,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.errors import BadRequestError, ConflictError, NotFoundError, UnserializableError
 from api.protocols.langgraph import RunCommand
+from api.redaction import redacted
 from api.registry import Registry
 from api.schemas import Json, Run, Thread
-from api.serde import dumps
+from api.serde import dumps, task_error
 from api.storage.base import Storage
 
 logger = logging.getLogger(__name__)
@@ -325,7 +326,7 @@ def _task(task: PregelTask) -> Json:
         "id": task.id,
         "name": task.name,
         "path": task.path,
-        "error": task.error,
+        "error": task_error(task.error),
         "interrupts": [_interrupt(interrupt) for interrupt in task.interrupts],
         "checkpoint": nested["configurable"] if isinstance(nested, dict) else None,
         "state": thread_state(nested) if isinstance(nested, StateSnapshot) else None,
@@ -381,4 +382,4 @@ def _refusals() -> Iterator[None]:
     try:
         yield
     except (InvalidUpdateError, EmptyInputError, ValueError) as exc:
-        raise BadRequestError(str(exc)) from exc
+        raise BadRequestError(redacted(str(exc))) from exc

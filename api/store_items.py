@@ -82,11 +82,13 @@ class StoreItems:
     Args:
         store: where they are.
         config: as the store was opened with it.
+        max_items: of one search.
     """
 
-    def __init__(self, store: BaseStore, config: StoreConfig) -> None:
+    def __init__(self, store: BaseStore, config: StoreConfig, *, max_items: int = 1000) -> None:
         self._store = store
         self._config = config
+        self._max_items = max_items
 
     async def put(self, body: ItemPut) -> None:
         """Keeps an item, in place of the one that is there.
@@ -131,10 +133,11 @@ class StoreItems:
         """Items below a namespace: the last updated first or, if there is an index, those nearest to the query.
 
         Raises:
-            InvalidRequestError: a label of the namespace is empty or has a period.
+            InvalidRequestError: a label of the namespace is empty or has a period, or the limit is too high.
             BadRequestError: the filter cannot be applied.
             UnsupportedError: the configuration rules refreshing out.
         """
+        self._check_limit(body.limit)
         prefix = _namespace(body.namespace_prefix or [])
         filters = _flat(body.filter or {})
         limit, offset, skipped = body.limit or 10, max(body.offset, 0), 0
@@ -148,13 +151,18 @@ class StoreItems:
         """The namespaces that have items, cut off at a depth, in order.
 
         Raises:
-            InvalidRequestError: a label is empty or has a period.
+            InvalidRequestError: a label is empty or has a period, or the limit is too high.
         """
+        self._check_limit(body.limit)
         paths = {"prefix": _namespace(body.prefix), "suffix": _namespace(body.suffix)}
         conditions = tuple(MatchCondition(kind, path) for kind, path in paths.items() if path)  # type: ignore[arg-type]
         op = ListNamespacesOp(conditions, body.max_depth, body.limit, body.offset)
         # Cut off at depth 0 all are the root, which the database gives as one empty label.
         return [[label for label in namespace if label] for namespace in await self._run(op)]
+
+    def _check_limit(self, limit: int) -> None:
+        if not 0 <= limit <= self._max_items:
+            raise InvalidRequestError(f"limit: at most {self._max_items}, and not negative.", field="limit")
 
     def _refresh(self, requested: bool | None) -> bool:
         configured = self._config.ttl.get("refresh_on_read", True)

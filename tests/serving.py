@@ -22,14 +22,18 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def serving(app: Any) -> AsyncIterator[str]:
+async def serving(app: Any, **options: Any) -> AsyncIterator[str]:
     """Yields the base URL of the running app; stops it, and its lifespan, at the end.
+
+    Args:
+        app: the app.
+        options: uvicorn's own, beside those that the tests share.
 
     Raises:
         RuntimeError: the app did not start.
     """
     config = uvicorn.Config(
-        app, log_level="warning", lifespan="on", timeout_graceful_shutdown=2, ws="websockets-sansio"
+        app, log_level="warning", lifespan="on", timeout_graceful_shutdown=2, ws="websockets-sansio", **options
     )
     server = _Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listener:

@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 LEVELS: list[set[str]] = [
-    {"events", "schemas", "configs", "errors", "pages", "serde", "settings", "logs", "origins", "aside"},
+    {"events", "schemas", "configs", "errors", "pages", "redaction", "serde", "settings", "logs", "origins", "aside"},
     {"storage", "metrics", "tracker", "tracing", "telemetry", "otel", "loop_lag"},
     {
         "registry",
@@ -36,7 +36,19 @@ LEVELS: list[set[str]] = [
         "thread_streams",
         "views",
     },
-    {"sse", "auth", "deps", "routes", "responses", "body_limit", "boundary", "request_scope", "answers", "openapi"},
+    {
+        "sse",
+        "auth",
+        "deps",
+        "routes",
+        "responses",
+        "body_limit",
+        "boundary",
+        "request_scope",
+        "request_limits",
+        "answers",
+        "openapi",
+    },
     {"app", "cli"},
 ]
 """DESIGN's table, a set of modules and packages of `api` for each level."""

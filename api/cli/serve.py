@@ -30,6 +30,7 @@ from uvicorn.supervisors import ChangeReload
 
 from api.app import Threadline, create_app
 from api.cli.environment import read_settings
+from api.cli.http_protocol import limited
 from api.cli.terminal import fail, plain
 from api.errors import ThreadlineError
 from api.logs import configure
@@ -135,7 +136,9 @@ def _run(options: ServeOptions, sockets: list[socket.socket]) -> None:
         app,
         host=options.host,
         lifespan="off",
+        http=limited(settings),
         ws="websockets-sansio",
+        limit_concurrency=settings.max_connections + 1,
         log_config=None,
         access_log=options.access_log,
         timeout_graceful_shutdown=math.ceil(settings.shutdown_grace),

@@ -14,7 +14,7 @@ from api.app import create_app
 from api.settings import Settings
 from tests.serving import serving
 
-GRAPHS = ("counting",)
+GRAPHS = ("bloating", "counting", "failing", "forging", "waiting")
 _START_SECONDS = 30
 
 Serve = Callable[..., contextlib.AbstractContextManager[str]]

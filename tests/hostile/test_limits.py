@@ -1,0 +1,224 @@
+"""Every limit is a setting, and refuses clearly: what is over it gets a typed error, and nothing else notices."""
+
+import asyncio
+import contextlib
+import json
+import socket
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from api.app import create_app
+from api.cli.http_protocol import limited
+from api.request_limits import TokenBuckets, caller_of
+from api.settings import Settings
+from tests.hostile.conftest import write_config
+from tests.serving import serving
+
+Serve = Callable[..., contextlib.AbstractAsyncContextManager[httpx.AsyncClient]]
+WAITING = {"assistant_id": "waiting", "input": {"messages": []}}
+_SECONDS = 30
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Serve:
+    """Serves with limits, as the command does; yields a client."""
+
+    @contextlib.asynccontextmanager
+    async def start(**limits: Any) -> AsyncIterator[httpx.AsyncClient]:
+        settings = Settings(config=write_config(tmp_path), shutdown_grace=0, **limits)
+        options = {"http": limited(settings), "limit_concurrency": settings.max_connections + 1}
+        async with (
+            serving(create_app(settings), **options) as url,
+            httpx.AsyncClient(base_url=url, timeout=_SECONDS) as client,
+        ):
+            yield client
+
+    return start
+
+
+def refused(answer: httpx.Response, status: int, code: str) -> None:
+    assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+
+
+async def until(http: httpx.AsyncClient, path: str, seen: Callable[[httpx.Response], bool]) -> None:
+    """Asks again and again, as nothing outside tells when the server has noticed that a client is gone."""
+    async with asyncio.timeout(_SECONDS):
+        while not seen(await http.get(path)):
+            pass
+
+
+def has_line(line: bytes) -> Callable[[httpx.Response], bool]:
+    return lambda answer: line in answer.content
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_bucket_holds_a_minutes_worth_and_fills_evenly() -> None:
+    clock = Clock()
+    buckets = TokenBuckets(60, clock=clock)
+    assert [buckets.take("a") for _ in range(60)] == [0] * 60
+    assert buckets.take("a") == 1
+    assert buckets.take("b") == 0
+    clock.now = 0.5
+    assert buckets.take("a") == 0.5
+    clock.now = 2.0
+    assert [buckets.take("a"), buckets.take("a"), buckets.take("a")] == [0, 0, 1]
+    clock.now = 1e6
+    assert [buckets.take("a") for _ in range(61)] == [0] * 60 + [1]
+
+
+def test_buckets_are_kept_of_so_many_callers() -> None:
+    buckets = TokenBuckets(1, max_callers=100)
+    for number in range(10_000):
+        buckets.take(str(number))
+    assert len(buckets) == 100
+
+
+def test_a_caller_is_who_was_authenticated_or_an_address() -> None:
+    scope = {"client": ("10.0.0.1", 5)}
+    assert caller_of(scope) == "address 10.0.0.1"
+    assert caller_of({**scope, "user": {"identity": "ann"}}) == "user ann"
+    assert caller_of({"client": None}) == "unknown"
+
+
+async def test_request_rate(serve: Serve) -> None:
+    async with serve(requests_per_minute=2) as http:
+        assert [(await http.get("/info")).status_code for _ in range(2)] == [200, 200]
+        answer = await http.get("/info")
+        refused(answer, 429, "rate_limited")
+        assert 0 < int(answer.headers["retry-after"]) <= 30
+        assert (await http.get("/ok")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("limit", "status", "code"),
+    [("max_open_requests", 503, "overloaded"), ("max_open_requests_per_caller", 429, "rate_limited")],
+)
+async def test_open_streams(serve: Serve, limit: str, status: int, code: str) -> None:
+    async with serve(**{limit: 1}) as http:
+        async with http.stream("POST", "/runs/stream", json={**WAITING, "on_disconnect": "cancel"}) as stream:
+            assert stream.status_code == 200
+            answer = await http.get("/info")
+            refused(answer, status, code)
+            assert answer.headers["retry-after"] == "1"
+            assert (await http.get("/ok")).status_code == 200
+        await until(http, "/info", lambda answer: answer.status_code == 200)
+
+
+async def test_connections(serve: Serve) -> None:
+    async with serve(max_connections=2) as http:
+        address = (http.base_url.host, http.base_url.port)
+        with socket.create_connection(address), socket.create_connection(address):
+            assert (await http.get("/info")).status_code == 503
+        await until(http, "/info", lambda answer: answer.status_code == 200)
+
+
+async def test_runs_that_wait_of_one_thread(serve: Serve) -> None:
+    async with serve(max_queued_runs_per_thread=2) as http:
+        first, second = [(await http.post("/threads", json={})).json()["thread_id"] for _ in range(2)]
+        answers = [await http.post(f"/threads/{first}/runs", json=WAITING) for _ in range(4)]
+        assert [answer.status_code for answer in answers[:3]] == [200] * 3
+        refused(answers[3], 503, "overloaded")
+        assert (await http.post(f"/threads/{second}/runs", json=WAITING)).status_code == 200
+
+
+async def test_runs_in_all(serve: Serve) -> None:
+    async with serve(max_queued_runs=2) as http:
+        answers = [await http.post("/runs", json=WAITING) for _ in range(3)]
+        assert [answer.status_code for answer in answers[:2]] == [200, 200]
+        refused(answers[2], 503, "overloaded")
+
+
+@pytest.mark.parametrize("path", ["/threads", "/assistants", "/runs", "/runs/crons", "/agents/counting/invoke"])
+async def test_metadata(serve: Serve, path: str) -> None:
+    body = {"graph_id": "counting", "assistant_id": "counting", "schedule": "0 0 1 1 *", "input": {"count": 1}}
+    if path.startswith("/agents"):
+        body = {"input": {"count": 1}}
+    async with serve(max_metadata_bytes=1000) as http:
+        answer = await http.post(path, json={**body, "metadata": {"a": "x" * 1000}})
+        refused(answer, 422, "invalid_request")
+        assert answer.json()["error"]["field"] == "metadata"
+
+
+async def test_body_size(serve: Serve) -> None:
+    async with serve(max_body_bytes=1000) as http:
+        refused(await http.post("/threads", content=b" " * 1001), 413, "body_too_large")
+
+
+@pytest.mark.parametrize("path", ["/threads/search", "/assistants/search", "/runs/crons/search"])
+async def test_records_of_a_page(serve: Serve, path: str) -> None:
+    async with serve() as http:
+        refused(await http.post(path, json={"limit": 1001}), 422, "invalid_request")
+
+
+@pytest.mark.parametrize("path", ["/store/items/search", "/store/namespaces"])
+async def test_items_of_a_page(serve: Serve, path: str) -> None:
+    async with serve(max_store_items=10) as http:
+        for limit in (11, -1):
+            refused(await http.post(path, json={"limit": limit}), 422, "invalid_request")
+        assert (await http.post(path, json={"limit": 10})).status_code == 200
+
+
+async def raw(http: httpx.AsyncClient, request: bytes) -> bytes:
+    """All that comes for some bytes, until the server closes the connection."""
+    url = urlsplit(str(http.base_url))
+    reader, writer = await asyncio.open_connection(url.hostname, url.port)
+    with contextlib.closing(writer):
+        writer.write(request)
+        async with asyncio.timeout(_SECONDS):
+            try:
+                return await reader.read()
+            except ConnectionResetError:
+                return b""
+
+
+async def test_a_body_that_does_not_come(serve: Serve) -> None:
+    async with serve(body_timeout=0.1) as http:
+        answer = await raw(http, b"POST /threads HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\n{")
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["code"] == "request_timeout"
+
+
+async def test_a_body_that_goes_on_after_its_refusal(serve: Serve) -> None:
+    async with serve(max_body_bytes=10, header_timeout=0.1) as http:
+        answer = await raw(http, b"POST /threads HTTP/1.1\r\nhost: a\r\ncontent-length: 99\r\n\r\n" + b"a" * 50)
+        assert answer.startswith(b"HTTP/1.1 413 ")
+
+
+@pytest.mark.parametrize("begun", [b"", b"GET /ok HTTP/1.1\r\nhost: a\r\nx-slow: 1"])
+async def test_headers_that_do_not_come(serve: Serve, begun: bytes) -> None:
+    async with serve(header_timeout=0.1) as http:
+        assert await raw(http, begun) == b""
+        whole = b"GET /ok HTTP/1.1\r\nhost: a\r\n\r\n"
+        assert (await raw(http, whole + b"GET /ok")).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_headers_without_end(serve: Serve) -> None:
+    async with serve(max_header_bytes=2000) as http:
+        answer = await raw(http, b"GET /ok HTTP/1.1\r\nhost: a\r\nx-long: " + b"a" * 3000)
+        assert answer.startswith(b"HTTP/1.1 431 ")
+        assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["code"] == "headers_too_large"
+
+
+async def test_a_reader_who_takes_nothing_is_cut_off_and_the_run_goes_on(serve: Serve) -> None:
+    async with serve(write_timeout=0.2) as http:
+        thread = (await http.post("/threads", json={})).json()["thread_id"]
+        body = json.dumps({"assistant_id": "bloating", "input": {"messages": []}})
+        request = f"POST /threads/{thread}/runs/stream HTTP/1.1\r\nhost: a\r\ncontent-length: {len(body)}\r\n\r\n{body}"
+        with socket.create_connection((http.base_url.host, http.base_url.port)) as connection:
+            connection.sendall(request.encode())
+            for streams in (b"1.0", b"0.0"):
+                await until(http, "/metrics", has_line(b"threadline_open_streams " + streams))
+            run = (await http.get(f"/threads/{thread}/runs")).json()[0]
+            assert (await http.get(f"/threads/{thread}/runs/{run['run_id']}/join")).status_code == 200
