@@ -6,6 +6,7 @@ answers too.
 
 import logging
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import ThreadlineError
@@ -35,10 +36,12 @@ class Boundary:
 
         try:
             await self._app(scope, receive, noted)
+        except ClientDisconnect:
+            logger.debug("%s %r: the client went before its request was whole", scope["method"], scope["path"])
         except Exception:
             if scope["type"] != "http":
                 raise
-            logger.exception("%s %s failed", scope["method"], scope["path"])
+            logger.exception("%s %r failed", scope["method"], scope["path"])
             if not started:
                 error = ThreadlineError("The server failed to answer this request.")
                 await error_response(error)(scope, receive, send)

@@ -49,9 +49,10 @@ class RunRequests:
             await self._webhooks.validate(body.webhook)
         if thread_id is None and body.command is not None and body.command.resume is not None:
             raise BadRequestError("You must provide a thread_id when resuming.", field="thread_id")
-        for name, value in (("thread", thread_id), ("checkpoint", body.checkpoint_id)):
-            if value is not None:
-                check_uuid(value, f"Invalid {name} ID")
+        if thread_id is not None:
+            thread_id = check_uuid(thread_id, "Invalid thread ID")
+        if body.checkpoint_id is not None:
+            check_uuid(body.checkpoint_id, "Invalid checkpoint ID")
         config, context = mirrored(body.config.given() if body.config else {}, body.context)
         assistant = await self._assistants.resolve(body.assistant_id)
         thread = await self._storage.records.get_thread(thread_id) if thread_id else None

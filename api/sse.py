@@ -26,6 +26,9 @@ TEXT = "text/plain"
 PADDING_SECONDS = 5.0
 """Between line breaks of an answer that is not ready, as in the reference."""
 
+_MAX_DIGITS = 18
+"""Of an event's id: what a database counts with."""
+
 _HEARTBEATS = {SSE: b": heartbeat\n\n", NDJSON: b"\n", TEXT: b""}
 
 
@@ -144,6 +147,6 @@ def cursor(last_event_id: str | None) -> int:
     """
     if last_event_id is None or last_event_id.strip() in ("", "-1"):
         return 0
-    if not last_event_id.strip().isdecimal():
+    if not last_event_id.strip().isdecimal() or len(last_event_id.strip()) > _MAX_DIGITS:
         raise InvalidCursorError("Last-Event-ID is not the id of an event.", field="Last-Event-ID")
     return int(last_event_id)

@@ -5,6 +5,7 @@
 Names, payloads and order are those of LangGraph's own server (langgraph-api 0.16.7).
 """
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any, Literal
@@ -15,7 +16,7 @@ from langgraph.types import Command, Interrupt, Send
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from api.configs import Config, Metadata, Settings
-from api.errors import InvalidRequestError, RunError
+from api.errors import InvalidRequestError, RunError, ThreadlineError
 from api.events import END, UNNUMBERED, Entry, Event, end, entry
 from api.origins import KEY as ORIGIN
 from api.schemas import CancelAction, EndStatus, Json, MultitaskStrategy, OnDisconnect, Run
@@ -28,6 +29,7 @@ StreamMode = Literal[
 LANGGRAPH = version("langgraph")
 
 _INTERRUPT = "__interrupt__"
+_UNSAFE = re.compile(r"[\r\n\0\ud800-\udfff]")
 
 
 class RunCommand(BaseModel):
@@ -210,8 +212,8 @@ class LangGraphFold:
 
 
 def _name(mode: str, namespace: Sequence[str]) -> str:
-    # A node's name is its author's; a line break in it would forge frames.
-    return "|".join((mode, *namespace)).replace("\r", " ").replace("\n", " ")
+    # A node's name is its author's; a line break in it would forge frames, a lone surrogate has no bytes.
+    return _UNSAFE.sub(" ", "|".join((mode, *namespace)))
 
 
 _ENDS = frozenset({"on_tool_end", "on_chain_stream", "on_chain_end"})
@@ -267,7 +269,7 @@ def error_payload(error: RunError, cancel: CancelAction | None = None) -> Json:
         cancel: how the run was cancelled, if it was.
     """
     cause = error.cause
-    if cause is None:
+    if cause is None or isinstance(cause, ThreadlineError):
         cancelled = "UserRollback" if cancel == "rollback" else "UserInterrupt"
         name = {"cancelled": cancelled, "timeout": "TimeoutError"}.get(error.code, "RunError")
         return {"error": name, "message": error.message}

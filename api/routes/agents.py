@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable
 from typing import Annotated, TypeVar
+from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import PlainTextResponse
@@ -206,4 +207,4 @@ def _negotiate(accept: str, *offered: str) -> str:
 
 def _location(request: Request, assistant_id: str, run: Run) -> dict[str, str]:
     root = request.scope.get("root_path", "")
-    return {"content-location": f"{root}/agents/{assistant_id}/stream/{run.run_id}"}
+    return {"content-location": f"{root}/agents/{quote(assistant_id, safe='')}/stream/{run.run_id}"}

@@ -20,6 +20,8 @@ from api.responses import JsonResponse
 router = APIRouter(prefix="/assistants", tags=["assistants"])
 
 CreateBody = Annotated[AssistantCreate, Depends(json_body(AssistantCreate))]
+_MAX_DIGITS = 9
+
 PatchBody = Annotated[AssistantPatch, Depends(json_body(AssistantPatch))]
 SearchBody = Annotated[AssistantSearch, Depends(json_body(AssistantSearch))]
 FilterBody = Annotated[AssistantFilter, Depends(json_body(AssistantFilter))]
@@ -104,6 +106,6 @@ def _depth(xray: str) -> bool | int:
         return True
     if xray in ("", "false", "False"):
         return False
-    if not xray.isdecimal() or int(xray) == 0:
+    if not xray.isdecimal() or len(xray) > _MAX_DIGITS or int(xray) == 0:
         raise InvalidRequestError("Invalid xray value", field="xray")
     return int(xray)

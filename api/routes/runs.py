@@ -109,9 +109,8 @@ async def cancel_runs(
     if body.status is None:
         if body.thread_id is None or not body.run_ids:
             raise InvalidRequestError("Give either status, or thread_id and run_ids.", field="run_ids")
-        check_uuid(body.thread_id, "Invalid thread ID: must be a UUID")
-        for run_id in body.run_ids:
-            check_uuid(run_id, "Invalid run ID: must be a UUID")
+        body.thread_id = check_uuid(body.thread_id, "Invalid thread ID: must be a UUID")
+        body.run_ids = [check_uuid(run_id, "Invalid run ID: must be a UUID") for run_id in body.run_ids]
     found = await threadline.runs.active(body.status or "all", thread_id=body.thread_id, run_ids=body.run_ids)
     if not found:
         raise NotFoundError(_NONE_TO_CANCEL)
@@ -125,12 +124,12 @@ async def list_runs(
     thread_id: str,
     threadline: ThreadlineDep,
     limit: Annotated[int, Query(ge=1, le=1000)] = 10,
-    offset: Annotated[int, Query(ge=0)] = 0,
+    offset: Annotated[int, Query(ge=0, le=2**53)] = 0,
     status: RunStatus | None = None,
     select: Annotated[list[str] | None, Query()] = None,
 ) -> Response:
     """A thread's runs, newest first."""
-    check_uuid(thread_id, "Invalid thread ID: must be a UUID")
+    thread_id = check_uuid(thread_id, "Invalid thread ID: must be a UUID")
     if unknown := [name for name in select or () if name not in _COLUMNS]:
         raise InvalidRequestError(f"Invalid select columns: {unknown}. Expected: {list(_COLUMNS)}", field="select")
     await threadline.threads.get(thread_id)
@@ -188,8 +187,7 @@ async def join_stateless_stream(
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> Response:
     """Likewise for a stateless run, while it is kept."""
-    check_uuid(run_id, "Invalid run ID: must be a UUID")
-    run = await threadline.runs.get(run_id)
+    run = await threadline.runs.get(check_uuid(run_id, "Invalid run ID: must be a UUID"))
     return await _rejoined(
         run, threadline, request, stream_mode, last_event_id, cancel=cancel_on_disconnect, stateless=True
     )
@@ -217,9 +215,8 @@ async def cancel_run(
 
 
 async def _run(thread_id: str, run_id: str, threadline: ThreadlineDep) -> Run:
-    check_uuid(thread_id, "Invalid thread ID: must be a UUID")
-    check_uuid(run_id, "Invalid run ID: must be a UUID")
-    return await threadline.runs.get(run_id, thread_id)
+    thread_id = check_uuid(thread_id, "Invalid thread ID: must be a UUID")
+    return await threadline.runs.get(check_uuid(run_id, "Invalid run ID: must be a UUID"), thread_id)
 
 
 async def _create(body: RunCreate, threadline: ThreadlineDep, thread_id: str | None) -> Run:

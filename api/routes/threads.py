@@ -22,6 +22,8 @@ from api.threads import (
 
 router = APIRouter(prefix="/threads", tags=["threads"])
 
+_MAX_STATES = 1000
+
 Key = Annotated[str, Depends(thread_key)]
 Select = Annotated[list[str], Query(default_factory=list)]
 CreateBody = Annotated[ThreadCreate, Depends(json_body(ThreadCreate))]
@@ -171,6 +173,9 @@ def _flag(value: str) -> bool:
 
 def _limit(value: str) -> int:
     try:
-        return int(value)
+        limit = int(value)
     except ValueError:
-        raise InvalidRequestError(f"Invalid limit {value}", field="limit") from None
+        raise InvalidRequestError(f"Invalid limit {value[:20]}", field="limit") from None
+    if limit > _MAX_STATES:
+        raise InvalidRequestError(f"limit is at most {_MAX_STATES}.", field="limit")
+    return limit
