@@ -8,7 +8,7 @@ read yet stays in the log.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 
 from prometheus_client import Gauge
@@ -22,6 +22,9 @@ from api.protocols.native import Framing
 SSE = "text/event-stream"
 NDJSON = "application/x-ndjson"
 TEXT = "text/plain"
+
+_PART_BYTES = 1 << 16
+"""Of events that are sent at one time: what uvicorn lets wait for a socket."""
 
 PADDING_SECONDS = 5.0
 """Between line breaks of an answer that is not ready, as in the reference."""
@@ -83,9 +86,10 @@ class EventStream(Response):
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         async with aclosing(self._batches) as batches:
             async for batch in batches:
-                body = self._framing(batch) if batch else self._heartbeat
-                if body:
-                    await send({"type": "http.response.body", "body": body, "more_body": True})
+                for part in _parts(batch):
+                    body = self._framing(part) if part else self._heartbeat
+                    if body:
+                        await send({"type": "http.response.body", "body": body, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
@@ -132,6 +136,17 @@ class PaddedJson(Response):
             await asyncio.gather(self._content, leaving, return_exceptions=True)
         if gone and self._on_disconnect is not None:
             await self._on_disconnect()
+
+
+def _parts(batch: Sequence[Event]) -> Iterator[Sequence[Event]]:
+    """The batch in parts that are sent one by one: only one of them is copied for a client who is slow to take it."""
+    begin, size = 0, 0
+    for index, event in enumerate(batch):
+        if size and size + len(event.data) > _PART_BYTES:
+            yield batch[begin:index]
+            begin, size = index, 0
+        size += len(event.data)
+    yield batch[begin:]
 
 
 async def _disconnected(receive: Receive) -> None:

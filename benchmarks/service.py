@@ -2,7 +2,7 @@
 
 python -m benchmarks.service [--quick] [--only NAME]
 
-start ──> replay ──> disk ──> idle ──> streaming ──> tracing ──> peer ──> table
+start ──> replay ──> disk ──> idle ──> hostile ──> streaming ──> tracing ──> peer ──> table
 """
 
 import argparse
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import uvloop
 
-from benchmarks import disk, idle, peer, processes, replay, start, streaming, tracing
+from benchmarks import disk, hostile, idle, peer, processes, replay, start, streaming, tracing
 from benchmarks.figures import Figure, table
 from benchmarks.load import LoadError
 
@@ -26,6 +26,7 @@ BENCHMARKS: dict[str, Measure] = {
     "replay": replay.measure,
     "disk": disk.measure,
     "idle": idle.measure,
+    "hostile": hostile.measure,
     "streaming": streaming.measure,
     "tracing": tracing.measure,
     "peer": peer.measure,

@@ -26,8 +26,8 @@ from api.storage.sqlite.tail import Tail
 
 logger = logging.getLogger(__name__)
 
-_PAGE_BYTES = 1 << 20
-"""Data read from segments at one time, give or take an event."""
+_PAGE_BYTES = 1 << 18
+"""Data read from segments at one time, give or take an event: what each reader who stalls keeps in memory."""
 _MAX_RETIRED = 1000
 _DROPPED_ROWS = 200
 _DROPPED_BYTES = 256 << 10
