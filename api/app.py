@@ -45,6 +45,7 @@ from api.sweeper import Sweeper
 from api.telemetry import telemetry
 from api.thread_streams import ThreadStreams
 from api.threads import Threads
+from api.turns import Turns
 from api.views import Views
 from api.webhook_rules import load_webhook_config
 from api.webhooks import Webhooks
@@ -91,6 +92,8 @@ class Threadline:
         self._callbacks = callbacks
         self._clock = clock or Clock()
         self._stack = contextlib.AsyncExitStack()
+        self.turns = Turns()
+        """Taken by streams that have much to send."""
 
     async def __aenter__(self) -> Self:
         """Loads the graphs, opens the storage and starts the worker.

@@ -4,7 +4,8 @@
                                                   └── gone? then only the reader ends, not the run
 
 A slow client holds up its own reader and nobody else: `send` waits while the socket's buffer is full, and what is not
-read yet stays in the log.
+read yet stays in the log. Those who are far behind take turns: however many they are, other requests are answered
+between their parts.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 from api.errors import InvalidCursorError
 from api.events import Event
 from api.protocols.native import Framing
+from api.turns import Turns
 
 SSE = "text/event-stream"
 NDJSON = "application/x-ndjson"
@@ -70,7 +72,8 @@ class EventStream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends the response; returns when the stream has ended or the client is gone."""
         with self._open_streams.track_inprogress():
-            sending = asyncio.create_task(self._send(send))
+            turns: Turns = scope["app"].state.threadline.turns
+            sending = asyncio.create_task(self._send(send, turns))
             leaving = asyncio.create_task(_disconnected(receive))
             try:
                 await asyncio.wait((sending, leaving), return_when=asyncio.FIRST_COMPLETED)
@@ -82,11 +85,14 @@ class EventStream(Response):
         if not finished and self._on_disconnect is not None:
             await self._on_disconnect()
 
-    async def _send(self, send: Send) -> None:
+    async def _send(self, send: Send, turns: Turns) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         async with aclosing(self._batches) as batches:
             async for batch in batches:
-                for part in _parts(batch):
+                parts = list(_parts(batch))
+                for part in parts:
+                    if len(parts) > 1:
+                        await turns.take()
                     body = self._framing(part) if part else self._heartbeat
                     if body:
                         await send({"type": "http.response.body", "body": body, "more_body": True})

@@ -19,7 +19,7 @@ _MIB = 1 << 20
 _WRITE_TIMEOUT = 5.0
 _PROBING = 1.5
 """Seconds of requests, one after the other."""
-_NOTICED = 30.0
+_NOTICED = 90.0
 """Seconds that the server may take to notice that clients are gone."""
 _LONG_LOG = 8 * _MIB
 _PAUSE = 0.01

@@ -48,6 +48,7 @@ LEVELS: list[set[str]] = [
         "request_limits",
         "answers",
         "openapi",
+        "turns",
     },
     {"app", "cli"},
 ]
