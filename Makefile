@@ -4,7 +4,7 @@ PORT ?= 2024
 BIN := .venv/bin
 SYNC := UV_PYTHON_DOWNLOADS=never UV_COMPILE_BYTECODE=1 $(BIN)/uv sync --quiet --frozen --inexact --python $(BIN)/python
 
-.PHONY: install run test lint typecheck bench fuzz
+.PHONY: install run test lint typecheck bench fuzz load soak audit
 .DEFAULT_GOAL := run
 
 install: .venv/.installed
@@ -41,3 +41,13 @@ bench: .venv/.tools
 
 fuzz: .venv/.tools
 	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-100} FUZZ_SEED=$${FUZZ_SEED:-$$(date +%s)} $(BIN)/python -m pytest tests/hostile --timeout 1800
+
+load: .venv/.tools
+	$(BIN)/python -m benchmarks.service --only idle --only hostile
+
+soak: .venv/.tools
+	$(BIN)/python -m benchmarks.soak
+
+# Asks a vulnerability database, so it needs the network.
+audit: .venv/.tools
+	$(BIN)/uv audit --frozen --preview-features audit
