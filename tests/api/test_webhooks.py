@@ -521,3 +521,46 @@ async def test_a_forbidden_webhook_is_refused_with_the_run(client: Client) -> No
     body = {"assistant_id": "chat", "input": {"messages": "hi"}, "webhook": "http://127.0.0.1:9/"}
     response = await client.post("/runs", json=body)
     assert response.status_code == 422, response.text
+
+
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+async def test_no_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """It would look the name up by itself, and so undo the check."""
+    receiver, proxy = Receiver(), Receiver()
+    async with receiving(receiver) as url, serving(proxy) as proxy_url:
+        monkeypatch.setenv(name, proxy_url)
+        monkeypatch.setenv("NO_PROXY", "")
+        await deliver(f"{url}/hook")
+
+    assert len(receiver.requests) == 1
+    assert proxy.requests == []
+
+
+async def test_redirect_to_a_private_address_is_not_followed() -> None:
+    private = Receiver()
+    async with serving(private) as private_url:
+        receiver = Receiver(302, headers={"location": f"{private_url}/secret"})
+        async with receiving(receiver) as url:
+            await deliver(f"{url}/hook")
+
+    assert len(receiver.requests) == 1
+    assert private.requests == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://hooks.example@127.0.0.1/",
+        "http://hooks.example:80@127.0.0.1:8123/",
+        "http://127.0.0.1#@hooks.example/",
+        "http://127.0.0.1\\@hooks.example/",
+        "http://0177.0.0.1/",
+        "http://0x7f.1/",
+        "http://①②⑦.⓪.⓪.①/",
+        "http://[::ffff:127.0.0.1]/",
+        "http://[64:ff9b::7f00:1]/",
+    ],
+)
+async def test_no_trick_with_the_url_reaches_this_machine(url: str) -> None:
+    with pytest.raises(InvalidRequestError):
+        await Webhooks(WebhookConfig()).validate(url)
