@@ -93,7 +93,9 @@ def task_error(error: object) -> str | None:
         return None
     text = error if isinstance(error, str) else repr(error)
     name = text.partition("(")[0]
-    return redacted(text) if name in _OPEN_NAMES else f"{name}({_HIDDEN!r})"
+    if name in _OPEN_NAMES or text == f"{name}()":
+        return redacted(text)
+    return f"{name}({_HIDDEN!r})"
 
 
 def _default(value: Any) -> Any:

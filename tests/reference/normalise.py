@@ -158,6 +158,21 @@ def _sorted_items(entry: Entry) -> Entry:
     return entry | {"json": {"items": sorted(body["items"], key=lambda item: str(item["key"]))}}
 
 
+_INNER_ERROR = re.compile(r"AppError\('[^']*'\)")
+
+
+def _without_inner_messages(value: Json) -> Json:
+    match value:
+        case str():
+            return _INNER_ERROR.sub("AppError(<message>)", value)
+        case dict():
+            return {name: _without_inner_messages(each) for name, each in value.items()}
+        case list():
+            return [_without_inner_messages(each) for each in value]
+        case _:
+            return value
+
+
 def _without_heartbeats(entry: Entry) -> Entry:
     return _with_events(entry, lambda event: None if event.get("comment") == "heartbeat" else event)
 
@@ -214,6 +229,9 @@ DEVIATIONS = (
     Deviation("The total of a search is how far it looked there, and the true one here.", _both(_without_totals)),
     Deviation("Items of the store that are found without a query have no order.", _both(_sorted_items)),
     Deviation("Pages of other origins may read more headers here: Location, to go on after a cut.", _exposed),
+    Deviation(
+        "An app's own errors are told whole in states there, and by their class here.", _both(_without_inner_messages)
+    ),
     Deviation("Heartbeats are a matter of time.", _both(_without_heartbeats)),
     Deviation("Ids of events are milliseconds there, where they repeat, and a count here.", _both(_without_event_ids)),
 )
