@@ -15,6 +15,7 @@ from langgraph.pregel import Pregel
 from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
+from api.access_filter import AccessFilter
 from api.assistants import Assistants, run_config
 from api.configs import merged
 from api.errors import InvalidRequestError, NotFoundError, invalid
@@ -38,35 +39,36 @@ class Agents:
         self._assistants = assistants
         self._contexts: dict[type[Any], TypeAdapter[Any] | None] = {}
 
-    def list(self) -> list[Json]:
+    async def list(self) -> list[Json]:
         """Every agent: `{"assistant_id", "graph_id", "description"}`."""
         return [
             {"assistant_id": entry.assistant_id, "graph_id": entry.graph_id, "description": entry.description}
             for entry in self._registry.entries.values()
         ]
 
-    async def find(self, assistant_id: str) -> Assistant:
+    async def find(self, assistant_id: str, *, access: AccessFilter | None = None) -> Assistant:
         """The agent: an assistant as of its latest version.
 
         Args:
             assistant_id: its id, or the name of a graph for its default assistant.
+            access: matches its metadata, if it is not a default one.
 
         Raises:
             NotFoundError: there is none.
         """
         try:
-            return await self._assistants.resolve(assistant_id)
+            return await self._assistants.resolve(assistant_id, access=access)
         except (InvalidRequestError, NotFoundError):
             known = ", ".join(sorted(self._registry.entries))
             raise NotFoundError(f"No agent {assistant_id!r} here. Served: {known}.", field="assistant_id") from None
 
-    async def describe(self, assistant_id: str) -> Json:
+    async def describe(self, assistant_id: str, *, access: AccessFilter | None = None) -> Json:
         """One agent with the JSON schemas of its input, output and context.
 
         Raises:
             NotFoundError: there is no such agent.
         """
-        async with self._open(await self.find(assistant_id)) as (assistant, graph):
+        async with self._open(await self.find(assistant_id, access=access)) as (assistant, graph):
             return {
                 **_summary(assistant),
                 "input_schema": _json_schema(graph.get_input_jsonschema),
@@ -74,32 +76,32 @@ class Agents:
                 "context_schema": _json_schema(graph.get_context_jsonschema) if isinstance(graph, Pregel) else None,
             }
 
-    async def drawing(self, assistant_id: str) -> Json:
+    async def drawing(self, assistant_id: str, *, access: AccessFilter | None = None) -> Json:
         """The agent's graph as nodes and edges.
 
         Raises:
             NotFoundError: there is no such agent.
         """
-        async with self._open(await self.find(assistant_id)) as (_, graph):
+        async with self._open(await self.find(assistant_id, access=access)) as (_, graph):
             return (await _drawable(graph)).to_json()  # type: ignore[no-any-return]
 
-    async def mermaid(self, assistant_id: str) -> str:
+    async def mermaid(self, assistant_id: str, *, access: AccessFilter | None = None) -> str:
         """The agent's graph as the text of a Mermaid diagram.
 
         Raises:
             NotFoundError: there is no such agent.
         """
-        async with self._open(await self.find(assistant_id)) as (_, graph):
+        async with self._open(await self.find(assistant_id, access=access)) as (_, graph):
             return (await _drawable(graph)).draw_mermaid()  # type: ignore[no-any-return]
 
-    async def request(self, assistant_id: str, body: AgentRequest) -> RunRequest:
+    async def request(self, assistant_id: str, body: AgentRequest, *, access: AccessFilter | None = None) -> RunRequest:
         """A run request out of a body of the native API.
 
         Raises:
             NotFoundError: there is no such agent.
             InvalidRequestError: the input or the context does not fit the graph; it names the field.
         """
-        async with self._open(await self.find(assistant_id)) as (assistant, graph):
+        async with self._open(await self.find(assistant_id, access=access)) as (assistant, graph):
             kwargs = _input(graph, body) | self._context(graph, body.context, assistant.context)
         if config := merged(assistant.config, _configurable(assistant, body.context)):
             kwargs["config"] = config
@@ -112,6 +114,7 @@ class Agents:
             kwargs=kwargs,
             thread_id=body.thread_id,
             metadata={**_metadata(assistant), **body.metadata},
+            given_metadata=body.metadata,
         )
 
     @contextlib.asynccontextmanager

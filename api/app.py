@@ -14,12 +14,18 @@ from starlette.middleware.cors import CORSMiddleware
 
 from api.agents import Agents
 from api.assistants import Assistants
+from api.auth import Authority, load_auth, restored
+from api.authentication import Authentication
 from api.body_limit import BodyLimit
 from api.boundary import Boundary
+from api.callers import Caller
+from api.checkpoint_serde import load_serde
 from api.checkpointer_config import load_checkpointer_config
 from api.cron_scheduler import CronScheduler
 from api.crons import Crons
 from api.executor import CallbackFactory, Executor
+from api.guard import Access, Guard
+from api.headers import ConfigurableHeaders, load_configurable_headers
 from api.loop_lag import LoopLag
 from api.metrics import Metrics, Observable
 from api.openapi import describe
@@ -30,9 +36,9 @@ from api.responses import JsonResponse, add_error_handlers
 from api.retention import Retention
 from api.routes import agents, assistants, crons, meta, runs, store, threads
 from api.run_requests import RunRequests
-from api.runs import Runs
+from api.runs import RunRequest, Runs
 from api.schedules import Clock
-from api.schemas import Outcome, Run
+from api.schemas import Cron, Outcome, Run
 from api.settings import Settings
 from api.states import States
 from api.storage.base import Storage
@@ -63,6 +69,8 @@ class Threadline:
     """
 
     settings: Settings
+    authority: Authority | None
+    headers: ConfigurableHeaders
     metrics: Metrics
     registry: Registry
     storage: Storage
@@ -88,6 +96,7 @@ class Threadline:
     ) -> None:
         self.settings = settings or Settings()
         self.metrics = Metrics()
+        self.authority = None
         self._given_storage = storage
         self._callbacks = callbacks
         self._clock = clock or Clock()
@@ -113,6 +122,8 @@ class Threadline:
     async def _open(self, stack: contextlib.AsyncExitStack) -> None:
         settings = self.settings
         entries = load(settings.config)
+        self.authority = load_auth(settings)
+        self.headers = load_configurable_headers(settings.config)
         store_config = load_store_config(settings.config)
         ttl = load_checkpointer_config(settings.config)
         self.webhooks = Webhooks(load_webhook_config(settings.config), grace=settings.shutdown_grace)
@@ -130,7 +141,9 @@ class Threadline:
         loop_lag = LoopLag(self.metrics.loop_lag)
         loop_lag.start()
         stack.callback(loop_lag.stop)
-        checkpointer = await stack.enter_async_context(open_checkpoints(settings.storage_dir / "checkpoints.sqlite"))
+        checkpointer = await stack.enter_async_context(
+            open_checkpoints(settings.storage_dir / "checkpoints.sqlite", load_serde(settings.config))
+        )
         store = await stack.enter_async_context(
             open_store(settings.storage_dir / "store.sqlite", ttl=store_config.ttl, index=store_config.index)
         )
@@ -162,7 +175,7 @@ class Threadline:
         worker.start()
         stack.push_async_callback(worker.stop)
         self.agents = Agents(self.registry, self.assistants)
-        scheduler = CronScheduler(self.storage, self.run_requests, self.runs, self._clock)
+        scheduler = CronScheduler(self.storage, self.run_requests, self.runs, self._clock, self._admit_cron)
         scheduler.start()
         stack.push_async_callback(scheduler.stop)
         sweeper = Sweeper(self.threads, self.runs, Retention(self.storage, checkpointer), settings, ttl)
@@ -172,6 +185,16 @@ class Threadline:
     async def refresh_metrics(self) -> None:
         """Brings up to date what only the storage knows."""
         await self.metrics.refresh(self.storage)
+
+    def guard(self, caller: Caller) -> Guard:
+        """What a caller may do; there is an authority."""
+        assert self.authority is not None  # noqa: S101  # a caller is known by it
+        return Guard(self, Access(self.authority, caller))
+
+    async def _admit_cron(self, cron: Cron, request: RunRequest) -> None:
+        """A cron that was made when nobody had to say who they are goes on as it was."""
+        if self.authority is not None and cron.caller is not None:
+            await self.guard(restored(cron.caller)).runs.admit(request)
 
     async def _on_end(self, run: Run, outcome: Outcome, started_at: datetime) -> None:
         self.webhooks.send(run, outcome, started_at=started_at)
@@ -206,8 +229,9 @@ def create_app(
     app = FastAPI(title="Threadline", lifespan=lifespan, default_response_class=JsonResponse)
     app.state.threadline = threadline
     limits = threadline.settings
-    app.add_middleware(BodyLimit, max_bytes=limits.max_body_bytes, timeout=limits.body_timeout)
     app.add_middleware(RequestLimits, settings=limits)
+    app.add_middleware(Authentication, threadline=threadline)
+    app.add_middleware(BodyLimit, max_bytes=limits.max_body_bytes, timeout=limits.body_timeout)
     app.add_middleware(Boundary)
     app.add_middleware(
         CORSMiddleware,
@@ -229,4 +253,22 @@ def create_app(
     for routes in (meta, agents, assistants, crons, runs, store, threads):
         app.include_router(routes.router)
     describe(app)
+    _document_security(app, threadline)
     return app
+
+
+def _document_security(app: FastAPI, threadline: Threadline) -> None:
+    """Adds to the OpenAPI document how callers say who they are, once that is known."""
+    described = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = described()
+        extra = {} if threadline.authority is None else threadline.authority.openapi
+        schemes = extra.get("securitySchemes") or extra.get("components", {}).get("securitySchemes")
+        if schemes:
+            document.setdefault("components", {})["securitySchemes"] = schemes
+        if "security" in extra:
+            document["security"] = extra["security"]
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's own way to extend it

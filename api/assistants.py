@@ -14,6 +14,7 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.pregel import Pregel
 from pydantic import BaseModel, ConfigDict
 
+from api.access_filter import AccessFilter, permits
 from api.configs import Config, Metadata, Settings, mirrored
 from api.errors import ConflictError, InvalidRequestError, NotFoundError
 from api.json_schemas import schemas
@@ -136,31 +137,37 @@ class Assistants:
                 changes = {"name": assistant.name, "description": assistant.description}
                 await self._storage.assistants.patch(entry.assistant_id, changes)
 
-    async def resolve(self, assistant_id: str) -> Assistant:
+    @property
+    def default_ids(self) -> frozenset[str]:
+        """Ids of the graphs' own assistants, which everybody may use and nobody owns."""
+        return frozenset(entry.assistant_id for entry in self._registry.entries.values())
+
+    async def resolve(self, assistant_id: str, *, access: AccessFilter | None = None) -> Assistant:
         """The assistant that a run is to have.
 
         Args:
             assistant_id: its id, or the name of a graph, which stands for the default assistant.
+            access: matches its metadata, if it is not a default one.
 
         Raises:
             InvalidRequestError: neither an id nor the name of a graph.
             NotFoundError: there is no such assistant, or its graph is no longer served.
         """
         try:
-            key = _key(self._default_id(assistant_id))
+            key = assistant_key(self._default_id(assistant_id))
         except InvalidRequestError:
             raise InvalidRequestError(
                 f"Invalid assistant: '{assistant_id}'. Must be either:\n- A valid assistant UUID, or\n"
                 f"- One of the registered graphs: {', '.join(self._registry.entries)}",
                 field="assistant_id",
             ) from None
-        assistant = await self._storage.assistants.get(key)
+        assistant = await self._held(key, access)
         if assistant is None or assistant.graph_id not in self._registry.entries:
             raise NotFoundError("Thread or assistant not found.", field="assistant_id")
         return assistant
 
-    async def create(self, body: AssistantCreate) -> Assistant:
-        """A new assistant; with `if_exists="do_nothing"` the one that has the id already.
+    async def create(self, body: AssistantCreate, *, access: AccessFilter | None = None) -> Assistant:
+        """A new assistant; with `if_exists="do_nothing"` the one that has the id already, if `access` matches it.
 
         Raises:
             InvalidRequestError: the id is not a UUID.
@@ -168,7 +175,7 @@ class Assistants:
             BadRequestError: context and configurable are both given.
             ConflictError: the id is taken.
         """
-        key = _key(body.assistant_id) if body.assistant_id else str(uuid4())
+        key = assistant_key(body.assistant_id) if body.assistant_id else str(uuid4())
         self._check_graph(body.graph_id)
         config, context = mirrored(body.config.given(), body.context)
         now = datetime.now(UTC)
@@ -184,23 +191,23 @@ class Assistants:
             description=body.description,
         )
         held = await self._storage.assistants.create(assistant)
-        if held and body.if_exists == "raise":
+        if held and (body.if_exists == "raise" or not self._permits(access, held)):
             raise ConflictError(f"Assistant {key} already exists", field="assistant_id")
         return held or assistant
 
-    async def get(self, assistant_id: str) -> Assistant:
+    async def get(self, assistant_id: str, *, access: AccessFilter | None = None) -> Assistant:
         """An assistant, by its id.
 
         Raises:
             InvalidRequestError: the id is not a UUID.
             NotFoundError: there is none, or its graph is no longer served.
         """
-        assistant = await self._get(assistant_id)
+        assistant = await self._get(assistant_id, access)
         if assistant.graph_id not in self._registry.entries:
             raise NotFoundError(f"assistant {assistant_id} not found", field="assistant_id")
         return assistant
 
-    async def patch(self, assistant_id: str, body: AssistantPatch) -> Assistant:
+    async def patch(self, assistant_id: str, body: AssistantPatch, *, access: AccessFilter | None = None) -> Assistant:
         """Changes an assistant: a new version, which becomes the latest.
 
         Raises:
@@ -208,7 +215,7 @@ class Assistants:
             NotFoundError: no such assistant or graph.
             BadRequestError: context and configurable are both given.
         """
-        key = _key(assistant_id)
+        key = assistant_key(assistant_id)
         changes = body.model_dump(include=body.model_fields_set - {"config", "context"})
         if "graph_id" in changes:
             self._check_graph(body.graph_id)
@@ -217,24 +224,28 @@ class Assistants:
             changes["config"] = config
         if context is not None:
             changes["context"] = context
-        assistant = await self._storage.assistants.patch(key, changes)
+        owned = access is None or await self._owned(key, access)
+        assistant = await self._storage.assistants.patch(key, changes) if owned else None
         if assistant is None:
             raise NotFoundError(f"Assistant {assistant_id} not found", field="assistant_id")
         return assistant
 
-    async def delete(self, assistant_id: str, *, delete_threads: bool = False) -> None:
+    async def delete(
+        self, assistant_id: str, *, delete_threads: bool = False, access: AccessFilter | None = None
+    ) -> None:
         """Deletes an assistant with its versions, and cancels its runs.
 
         Args:
             assistant_id: its id.
             delete_threads: also its threads, once those runs have ended; one that another run keeps busy stays.
+            access: matches its metadata.
 
         Raises:
             InvalidRequestError: the id is not a UUID.
             NotFoundError: there is none.
         """
-        key = _key(assistant_id)
-        if await self._storage.assistants.get(key) is None:
+        key = assistant_key(assistant_id)
+        if not await self._owned(key, access):
             raise NotFoundError(f"Assistant with ID {assistant_id} not found", field="assistant_id")
         for run_id in await self._storage.assistants.active_runs(key):
             await self._cancel(run_id, wait=delete_threads)
@@ -259,7 +270,7 @@ class Assistants:
         except ConflictError:
             logger.warning("Thread %s stays, though its assistant is deleted: it has a run under way.", thread_id)
 
-    async def search(self, body: AssistantSearch) -> tuple[Sequence[Json], int]:
+    async def search(self, body: AssistantSearch, *, access: AccessFilter | None = None) -> tuple[Sequence[Json], int]:
         """A page of assistants, newest first if no order is given, and how many there are in all.
 
         Raises:
@@ -269,51 +280,62 @@ class Assistants:
             graph_ids=self._graph_ids(body.graph_id),
             name=body.name,
             metadata=body.metadata,
+            access=access,
+            shared=self.default_ids,
             **body.place(),
         )
         return [body.selected(assistant_record(assistant)) for assistant in assistants], total
 
-    async def count(self, body: AssistantFilter) -> int:
+    async def count(self, body: AssistantFilter, *, access: AccessFilter | None = None) -> int:
         """How many assistants there are.
 
         Raises:
             NotFoundError: no such graph.
         """
         _, total = await self._storage.assistants.search(
-            graph_ids=self._graph_ids(body.graph_id), name=body.name, metadata=body.metadata, limit=0
+            graph_ids=self._graph_ids(body.graph_id),
+            name=body.name,
+            metadata=body.metadata,
+            access=access,
+            shared=self.default_ids,
+            limit=0,
         )
         return total
 
-    async def versions(self, assistant_id: str, body: VersionSearch) -> Sequence[Json]:
+    async def versions(
+        self, assistant_id: str, body: VersionSearch, *, access: AccessFilter | None = None
+    ) -> Sequence[Json]:
         """An assistant's versions, highest first.
 
         Raises:
             InvalidRequestError: the id is not a UUID.
             NotFoundError: there is no such assistant, or no version to show.
         """
+        key = assistant_key(assistant_id)
         versions = await self._storage.assistants.versions(
-            _key(assistant_id), metadata=body.metadata, limit=body.limit, offset=body.offset
+            key, metadata=body.metadata, limit=body.limit, offset=body.offset
         )
-        if not versions:
+        if not versions or await self._held(key, access) is None:
             raise NotFoundError(f"Assistant {assistant_id} not found", field="assistant_id")
         return [_version_record(version) for version in versions]
 
-    async def set_latest(self, assistant_id: str, version: int) -> Assistant:
+    async def set_latest(self, assistant_id: str, version: int, *, access: AccessFilter | None = None) -> Assistant:
         """Goes back, or forth, to a version: the assistant has all that the version has.
 
         Raises:
             InvalidRequestError: the id is not a UUID.
             NotFoundError: there is no such assistant or version.
         """
-        key = _key(assistant_id)
-        assistant = await self._storage.assistants.set_latest(key, version)
+        key = assistant_key(assistant_id)
+        owned = access is None or await self._owned(key, access)
+        assistant = await self._storage.assistants.set_latest(key, version) if owned else None
         if assistant is None:
-            if await self._storage.assistants.get(key) is None:
+            if not owned or await self._storage.assistants.get(key) is None:
                 raise NotFoundError(f"Assistant {assistant_id} not found", field="assistant_id")
             raise NotFoundError(f"Version {version} not found for assistant {assistant_id}", field="version")
         return assistant
 
-    async def drawing(self, assistant_id: str, *, xray: bool | int = False) -> Json:
+    async def drawing(self, assistant_id: str, *, xray: bool | int = False, access: AccessFilter | None = None) -> Json:
         """The nodes and edges of an assistant's graph.
 
         Args:
@@ -324,7 +346,7 @@ class Assistants:
             InvalidRequestError: neither an id nor the name of a graph.
             NotFoundError: there is none, or its graph is no longer served.
         """
-        assistant = await self._get(self._default_id(assistant_id))
+        assistant = await self._get(self._default_id(assistant_id), access)
         async with self._registry.open(self._check_graph(assistant.graph_id), run_config(assistant)) as graph:
             drawable = await graph.aget_graph(xray=xray) if isinstance(graph, Pregel) else graph.get_graph()
             document: Json = drawable.to_json()
@@ -333,32 +355,40 @@ class Assistants:
                 data.pop("id", None)
         return document
 
-    async def schemas(self, assistant_id: str) -> Json:
+    async def schemas(self, assistant_id: str, *, access: AccessFilter | None = None) -> Json:
         """The JSON schemas of an assistant's graph.
 
         Raises:
             InvalidRequestError: the id is not a UUID.
             NotFoundError: there is none, or its graph is no longer served.
         """
-        assistant = await self._get(assistant_id)
+        assistant = await self._get(assistant_id, access)
         async with self._registry.open(self._check_graph(assistant.graph_id), run_config(assistant)) as graph:
             # In a thread: those of messages take a tenth of a second, in which no stream would go on.
             found = await asyncio.to_thread(schemas, _named(graph, assistant.graph_id))
         return {"graph_id": assistant.graph_id, **found}
 
-    async def subgraphs(self, assistant_id: str, namespace: str | None = None, *, recurse: bool = False) -> Json:
+    async def subgraphs(
+        self,
+        assistant_id: str,
+        namespace: str | None = None,
+        *,
+        recurse: bool = False,
+        access: AccessFilter | None = None,
+    ) -> Json:
         """The JSON schemas of the graphs inside an assistant's graph, by namespace.
 
         Args:
             assistant_id: its id.
             namespace: only the one there: `node`, or `node|node` with `recurse`.
             recurse: also those inside of those.
+            access: matches its metadata, if it is not a default one.
 
         Raises:
             InvalidRequestError: the id is not a UUID.
             NotFoundError: there is none, or its graph is no longer served.
         """
-        assistant = await self._get(assistant_id)
+        assistant = await self._get(assistant_id, access)
         async with self._registry.open(self._check_graph(assistant.graph_id), run_config(assistant)) as graph:
             if not isinstance(graph, Pregel):
                 return {}
@@ -366,8 +396,21 @@ class Assistants:
             inner = {place: cast("Runnable[Any, Any]", each) async for place, each in found}
             return {place: await asyncio.to_thread(schemas, each) for place, each in inner.items()}
 
-    async def _get(self, assistant_id: str) -> Assistant:
-        assistant = await self._storage.assistants.get(_key(assistant_id))
+    async def _held(self, key: str, access: AccessFilter | None) -> Assistant | None:
+        assistant = await self._storage.assistants.get(key)
+        return assistant if assistant is not None and self._permits(access, assistant) else None
+
+    async def _owned(self, key: str, access: AccessFilter | None) -> bool:
+        """Whether it may be changed: default ones may by those alone whom nothing limits."""
+        assistant = await self._storage.assistants.get(key)
+        return assistant is not None and permits(access, assistant.metadata)
+
+    def _permits(self, access: AccessFilter | None, assistant: Assistant) -> bool:
+        """Whether it may be seen and used; default ones by everybody."""
+        return permits(access, assistant.metadata) or assistant.assistant_id in self.default_ids
+
+    async def _get(self, assistant_id: str, access: AccessFilter | None = None) -> Assistant:
+        assistant = await self._held(assistant_key(assistant_id), access)
         if assistant is None:
             raise NotFoundError("Not Found", field="assistant_id")
         return assistant
@@ -415,7 +458,12 @@ def _version_record(version: Assistant) -> Json:
     }
 
 
-def _key(assistant_id: str) -> str:
+def assistant_key(assistant_id: str) -> str:
+    """An assistant's id in its usual form.
+
+    Raises:
+        InvalidRequestError: it is not a UUID.
+    """
     try:
         return str(UUID(assistant_id))
     except ValueError:

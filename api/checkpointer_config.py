@@ -48,6 +48,8 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     ttl: ThreadTtl | None = None
+    serde: Any = None
+    """Read elsewhere."""
 
 
 def load_checkpointer_config(path: Path) -> ThreadTtl:
@@ -60,9 +62,8 @@ def load_checkpointer_config(path: Path) -> ThreadTtl:
         ConfigError: the section does not fit, or asks for what is not supported.
     """
     document = read_config(path).get("checkpointer") or {}
-    for name in ("path", "serde"):
-        if isinstance(document, dict) and document.get(name) is not None:
-            raise ConfigError(f"checkpointer.{name}: only the built-in checkpointer is supported.")
+    if isinstance(document, dict) and document.get("path") is not None:
+        raise ConfigError("checkpointer.path: only the built-in checkpointer is supported.")
     try:
         section = _Section.model_validate(_without_nulls(document))
     except ValidationError as exc:

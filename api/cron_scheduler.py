@@ -8,7 +8,7 @@ passed, and goes on from there. Of all processes that see it due the one whose c
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 
 from api.crons import run_of
@@ -35,9 +35,18 @@ class CronScheduler:
         requests: builds their runs.
         runs: creates them.
         clock: tells the time.
+        admit: asks whether who made a cron may have its run, and puts their name to it.
     """
 
-    def __init__(self, storage: Storage, requests: RunRequests, runs: Runs, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        requests: RunRequests,
+        runs: Runs,
+        clock: Clock | None = None,
+        admit: Callable[[Cron, RunRequest], Awaitable[None]] | None = None,
+    ) -> None:
+        self._admit = admit
         self._crons = storage.crons
         self._requests = requests
         self._runs = runs
@@ -108,6 +117,8 @@ class CronScheduler:
         request = await self._requests.build(run_of(cron), cron.thread_id)
         config = request.kwargs["config"]
         config["configurable"] = {**config.get("configurable", {}), "cron_id": cron.cron_id}
+        if self._admit is not None:
+            await self._admit(cron, request)
         return request
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from langchain_core.utils.uuid import uuid7
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from api.access_filter import AccessFilter, permits
 from api.assistants import Assistants
 from api.configs import Config, Metadata, Settings
 from api.errors import BadRequestError, InvalidRequestError, NotFoundError, invalid
@@ -134,12 +135,23 @@ class Crons:
         self._requests = requests
         self._clock = clock or Clock()
 
-    async def create(self, body: CronCreate, thread_id: str | None = None) -> Cron:
+    async def create(
+        self,
+        body: CronCreate,
+        thread_id: str | None = None,
+        *,
+        caller: Json | None = None,
+        assistants: AccessFilter | None = None,
+        threads: AccessFilter | None = None,
+    ) -> Cron:
         """A new cron. What could never run is refused now.
 
         Args:
             body: as the client sent it.
             thread_id: the thread of its runs; None for a new one each time.
+            caller: who makes it.
+            assistants: matches the assistant's metadata, if that is not a default one.
+            threads: matches the thread's metadata.
 
         Raises:
             InvalidRequestError: the schedule, or an option of the run, cannot be used.
@@ -152,8 +164,8 @@ class Crons:
         payload = body.given()
         check_timezone(payload.get("timezone"))
         following = next_date(body.schedule, now, payload.get("timezone"))
-        assistant_id = await self._assistant_id(body.assistant_id)
-        await self._check_thread(thread_id)
+        assistant_id = await self._assistant_id(body.assistant_id, assistants)
+        await self._check_thread(thread_id, threads)
         cron_id = str(uuid7())
         cron = Cron(
             cron_id,
@@ -169,13 +181,14 @@ class Crons:
             metadata=body.metadata,
             on_run_completed=None if thread_id else body.on_run_completed,
             enabled=body.enabled,
+            caller=caller,
         )
         await self._requests.build(run_of(cron), thread_id)
         if not await self._storage.crons.create(cron):
             raise NotFoundError("Thread or assistant not found.")
         return cron
 
-    async def get(self, cron_id: str) -> Cron:
+    async def get(self, cron_id: str, *, access: AccessFilter | None = None) -> Cron:
         """A cron, by its id.
 
         Raises:
@@ -183,11 +196,11 @@ class Crons:
             NotFoundError: there is none.
         """
         cron = await self._storage.crons.get(_key(cron_id))
-        if cron is None:
+        if cron is None or not permits(access, cron.metadata):
             raise NotFoundError("Not Found", field="cron_id")
         return cron
 
-    async def patch(self, cron_id: str, body: CronPatch) -> Cron:
+    async def patch(self, cron_id: str, body: CronPatch, *, access: AccessFilter | None = None) -> Cron:
         """Changes a cron. A new schedule or timezone counts from now, and so does one that is enabled again.
 
         Raises:
@@ -205,25 +218,29 @@ class Crons:
         def change(cron: Cron) -> None:
             _change(cron, payload, now)
 
-        if (preview := await self._storage.crons.get(key)) is not None:
-            change(preview)
-            await self._requests.build(run_of(preview), preview.thread_id)
+        preview = await self._storage.crons.get(key)
+        if preview is None or not permits(access, preview.metadata):
+            raise NotFoundError(f"Cron '{cron_id}' not found", field="cron_id")
+        change(preview)
+        await self._requests.build(run_of(preview), preview.thread_id)
         cron = await self._storage.crons.change(key, change)
         if cron is None:
             raise NotFoundError(f"Cron '{cron_id}' not found", field="cron_id")
         return cron
 
-    async def delete(self, cron_id: str) -> None:
+    async def delete(self, cron_id: str, *, access: AccessFilter | None = None) -> None:
         """Deletes a cron; runs that it made go on.
 
         Raises:
             InvalidRequestError: the id is not a UUID.
             NotFoundError: there is none.
         """
+        if access is not None:
+            await self.get(cron_id, access=access)
         if not await self._storage.crons.delete(_key(cron_id)):
             raise NotFoundError("Not Found", field="cron_id")
 
-    async def search(self, body: CronSearch) -> tuple[Sequence[Json], int]:
+    async def search(self, body: CronSearch, *, access: AccessFilter | None = None) -> tuple[Sequence[Json], int]:
         """A page of crons, newest first if no order is given, and how many there are in all.
 
         Raises:
@@ -232,27 +249,31 @@ class Crons:
         crons, total = await self._storage.crons.search(
             **_filter(body),
             enabled=body.enabled,
+            access=access,
             **body.place(),
         )
         return [body.selected(cron_record(cron)) for cron in crons], total
 
-    async def count(self, body: CronFilter) -> int:
+    async def count(self, body: CronFilter, *, access: AccessFilter | None = None) -> int:
         """How many crons there are.
 
         Raises:
             InvalidRequestError: an id is not a UUID.
         """
-        _, total = await self._storage.crons.search(**_filter(body), limit=0)
+        _, total = await self._storage.crons.search(**_filter(body), access=access, limit=0)
         return total
 
-    async def _assistant_id(self, assistant_id: str) -> str:
+    async def _assistant_id(self, assistant_id: str, access: AccessFilter | None) -> str:
         try:
-            return (await self._assistants.resolve(assistant_id)).assistant_id
+            return (await self._assistants.resolve(assistant_id, access=access)).assistant_id
         except (InvalidRequestError, NotFoundError):
             raise NotFoundError(f"Assistant '{assistant_id}' not found", field="assistant_id") from None
 
-    async def _check_thread(self, thread_id: str | None) -> None:
-        if thread_id is not None and await self._storage.records.get_thread(thread_id) is None:
+    async def _check_thread(self, thread_id: str | None, access: AccessFilter | None) -> None:
+        if thread_id is None:
+            return
+        thread = await self._storage.records.get_thread(thread_id)
+        if thread is None or not permits(access, thread.metadata):
             raise NotFoundError(
                 f"Thread with ID '{thread_id}' not found. Please verify the ID is correct and the thread hasn't been "
                 "deleted or expired.",
@@ -266,7 +287,7 @@ def cron_record(cron: Cron) -> Json:
         "cron_id": cron.cron_id,
         "assistant_id": cron.assistant_id,
         "thread_id": cron.thread_id,
-        "user_id": "",
+        "user_id": cron.caller["user"]["identity"] if cron.caller else "",
         "end_time": cron.payload.get("end_time"),
         "schedule": cron.schedule,
         "timezone": cron.timezone,

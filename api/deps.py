@@ -5,12 +5,15 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
 from fastapi import Depends, Request
 from pydantic import BaseModel, TypeAdapter, ValidationError
+from starlette.requests import HTTPConnection
 
+from api.authentication import CALLER
 from api.errors import InvalidRequestError, invalid
 from api.serde import dumps, loads
 
 if TYPE_CHECKING:
     from api.app import Threadline
+    from api.guard import Guard
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -18,12 +21,27 @@ _MAX_DEPTH = 200
 """Levels of objects and lists within each other: what is made of them is still written as JSON, which has 254."""
 
 
-async def threadline(request: Request) -> "Threadline":
-    """The Threadline that this app serves. A coroutine, as FastAPI runs a plain function in a thread."""
+async def threadline(connection: HTTPConnection) -> "Threadline | Guard":
+    """The Threadline that this app serves; where callers have to say who they are, as this one may use it.
+
+    A coroutine, as FastAPI runs a plain function in a thread.
+    """
+    served = cast("Threadline", connection.app.state.threadline)
+    if served.authority is None:
+        return served
+    return served.guard(connection.scope[CALLER])
+
+
+ThreadlineDep = Annotated["Threadline | Guard", Depends(threadline)]
+"""For every route that is not public; the types of both have to fit, so that no route goes past the guard."""
+
+
+async def public_threadline(request: Request) -> "Threadline":
+    """The Threadline itself, for routes that everybody may call."""
     return cast("Threadline", request.app.state.threadline)
 
 
-ThreadlineDep = Annotated["Threadline", Depends(threadline)]
+PublicDep = Annotated["Threadline", Depends(public_threadline)]
 
 
 def json_body(model: type[Body]) -> Callable[[Request], Awaitable[Body]]:

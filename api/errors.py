@@ -1,6 +1,6 @@
 """The closed tree of errors: what can go wrong for a caller, each with its HTTP status and a stable code."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from pydantic import ValidationError
 
@@ -58,6 +58,30 @@ class StateNotSetError(BadRequestError):
     def body(self) -> dict[str, object]:
         """`{"detail"}` alone: the status says that this is no error."""
         return {"detail": self.message}
+
+
+class UnauthorizedError(ThreadlineError):
+    """The request does not say who makes it, or not truly."""
+
+    status = 401
+    code = "unauthorized"
+
+
+class ForbiddenError(ThreadlineError):
+    """The caller may not do this, whatever it is done to."""
+
+    status = 403
+    code = "forbidden"
+
+
+class RefusedError(ThreadlineError):
+    """An authorisation handler refused with a status, and perhaps headers, of its own."""
+
+    def __init__(self, message: str, status: int, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = {401: UnauthorizedError.code, 403: ForbiddenError.code}.get(status, "refused")
+        self.headers = dict(headers or {})
 
 
 class NotFoundError(ThreadlineError):

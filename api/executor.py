@@ -18,6 +18,7 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.pregel import Pregel
 from langgraph.types import Command, StateSnapshot
 
+from api.callers import of_graph
 from api.errors import FencedError, RunError, UnserializableError, run_error
 from api.events import Entry
 from api.logs import logged
@@ -326,9 +327,10 @@ class Executor:
             # Every checkpoint keeps a copy of this: the native API, which does not promise it, saves the space.
             identity |= {"graph_id": run.kwargs["graph_id"], "assistant_id": run.assistant_id}
         attempt = {"run_attempt": run.attempt, "langgraph_version": LANGGRAPH} if "stream_mode" in run.kwargs else {}
+        caller = of_graph(run.kwargs["caller"]) if "caller" in run.kwargs else {}
         config: dict[str, Any] = {
             **given,
-            "configurable": {**given.get("configurable", {}), **identity},
+            "configurable": {**given.get("configurable", {}), **identity, **caller},
             "metadata": {**run.metadata, **given.get("metadata", {}), **identity, **attempt},
             "run_id": run.run_id,
             "callbacks": [tracker, *handlers, *(self._callbacks(run) if self._callbacks else ())],

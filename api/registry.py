@@ -27,6 +27,7 @@ from langgraph.store.base import BaseStore
 
 from api.errors import ConfigError, NotFoundError
 from api.serde import loads
+from api.state_types import state_types
 
 _NAMESPACE = uuid.UUID("6ba7b821-9dad-11d1-80b4-00c04fd430c8")
 """LangGraph's: a default assistant's id is the uuid5 of its graph's name in it."""
@@ -66,7 +67,8 @@ class Registry:
 
     Args:
         entries: the graphs.
-        checkpointer: given to every Pregel that is opened, so that its threads are durable.
+        checkpointer: given to every Pregel that is opened, so that its threads are durable; what it reads are values
+            of the classes that the graphs declare.
         store: likewise.
     """
 
@@ -79,6 +81,9 @@ class Registry:
     ) -> None:
         self.entries = dict(entries)
         self.checkpointer = checkpointer
+        if checkpointer is not None:
+            graphs = [entry.target for entry in entries.values() if isinstance(entry.target, Pregel)]
+            self.checkpointer = checkpointer.with_allowlist({name for each in graphs for name in state_types(each)})
         self.store = store
         self._by_assistant = {entry.assistant_id: entry for entry in entries.values()}
         self._ready: dict[bool, dict[str, Runnable[Any, Any]]] = {False: {}, True: {}}
@@ -120,16 +125,15 @@ class Registry:
             return
         async with contextlib.AsyncExitStack() as stack:
             made = await _make(entry.target, config or {}, stack)
-            yield self._with_storage(
-                entry.graph_id, _runnable(made, f"the factory of {entry.graph_id!r}"), stateless=stateless
-            )
+            graph = _runnable(made, f"the factory of {entry.graph_id!r}")
+            yield self._with_storage(entry.graph_id, graph, stateless=stateless)
 
     def _with_storage(self, graph_id: str, graph: Runnable[Any, Any], *, stateless: bool) -> Runnable[Any, Any]:
         if not isinstance(graph, Pregel):
             return graph
         update: dict[str, Any] = {"name": graph_id} if graph.name == _UNNAMED else {}
         if self.checkpointer is not None:
-            update["checkpointer"] = None if stateless else self.checkpointer
+            update["checkpointer"] = None if stateless else self.checkpointer.with_allowlist(state_types(graph))
         if self.store is not None:
             update["store"] = self.store
         return graph.copy(update=update)

@@ -8,10 +8,11 @@ A caller is who was authenticated or, if nobody was, an address. A stream is und
 import math
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from api.authentication import CALLER
 from api.errors import OverloadedError, RateLimitedError, ThreadlineError
 from api.responses import error_response
 from api.settings import Settings
@@ -107,10 +108,8 @@ class RequestLimits:
 
 def caller_of(scope: Scope) -> str:
     """Who sends the request: the identity that authentication left in the scope, else the client's address."""
-    user = scope.get("user")
-    identity = user.get("identity") if isinstance(user, Mapping) else getattr(user, "identity", None)
-    if isinstance(identity, str) and identity:
-        return f"user {identity}"
+    if (caller := scope.get(CALLER)) is not None:
+        return f"user {caller.identity}"
     client = scope.get("client")
     return f"address {client[0]}" if client else "unknown"
 

@@ -25,8 +25,10 @@ class JsonResponse(Response):
 
 
 def error_response(error: ThreadlineError) -> Response:
-    """An error with its status, its JSON body, and when to try again."""
-    headers = {} if error.retry_after is None else {"retry-after": str(error.retry_after)}
+    """An error with its status, its JSON body, and the headers that belong to it."""
+    headers = dict(getattr(error, "headers", None) or {})
+    if error.retry_after is not None:
+        headers["retry-after"] = str(error.retry_after)
     if isinstance(error, SlowRequestError):
         # What is left of the body is not waited for.
         headers["connection"] = "close"

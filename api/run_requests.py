@@ -6,6 +6,7 @@ from uuid import UUID
 
 from langchain_core.utils.uuid import uuid7
 
+from api.access_filter import AccessFilter
 from api.assistants import Assistants
 from api.configs import merged, mirrored
 from api.errors import BadRequestError, InvalidRequestError, UnsupportedError
@@ -30,12 +31,15 @@ class RunRequests:
         self._assistants = assistants
         self._webhooks = webhooks
 
-    async def build(self, body: RunCreate, thread_id: str | None = None) -> RunRequest:
+    async def build(
+        self, body: RunCreate, thread_id: str | None = None, *, access: AccessFilter | None = None
+    ) -> RunRequest:
         """A run request.
 
         Args:
             body: as the client sent it.
             thread_id: the thread to run on; None for a stateless run, whose thread goes with it.
+            access: matches the metadata of the assistant, if that is not a default one.
 
         Raises:
             InvalidRequestError: an id is not a UUID, or the assistant is not known by that name.
@@ -54,7 +58,7 @@ class RunRequests:
         if body.checkpoint_id is not None:
             check_uuid(body.checkpoint_id, "Invalid checkpoint ID")
         config, context = mirrored(body.config.given() if body.config else {}, body.context)
-        assistant = await self._assistants.resolve(body.assistant_id)
+        assistant = await self._assistants.resolve(body.assistant_id, access=access)
         thread = await self._storage.records.get_thread(thread_id) if thread_id else None
         metadata = {
             **assistant.metadata,
@@ -78,6 +82,7 @@ class RunRequests:
             new_thread=_new_thread(body, thread_id, assistant, config),
             thread_config=_thread_config(assistant, thread, config),
             metadata=metadata,
+            given_metadata=body.metadata or {},
             multitask_strategy=body.multitask_strategy,
             due_at=datetime.now(UTC) + timedelta(seconds=body.after_seconds) if body.after_seconds else None,
         )

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from langchain_core.utils.uuid import uuid7
 
+from api.access_filter import AccessFilter
 from api.checkpointer_config import ThreadTtl
 from api.errors import FencedError, GapError, NotFoundError, OverloadedError, ThreadlineError
 from api.events import END, Event, end
@@ -48,9 +49,13 @@ class RunRequest:
     thread_config: Json | None = None
     """What an existing thread's config becomes; None leaves it."""
     metadata: Json = field(default_factory=dict)
+    given_metadata: Json | None = None
+    """What the client itself gave of it; None: all."""
     multitask_strategy: MultitaskStrategy = "reject"
     due_at: datetime | None = None
     """Not to be started before; None: at once."""
+    access: AccessFilter | None = None
+    """Matches the metadata of an existing thread; one that it does not match is not found."""
 
 
 class Runs:
@@ -125,7 +130,7 @@ class Runs:
         )
         limit = self._settings.max_queued_runs
         for marked in await self._storage.queue.enqueue(
-            run, thread=thread, thread_config=request.thread_config, limit=limit
+            run, thread=thread, thread_config=request.thread_config, access=request.access, limit=limit
         ):
             await self._stop(marked, marked.cancel or "interrupt")
         return run
@@ -150,8 +155,16 @@ class Runs:
         """
         run = await self._record(run_id)
         if thread_id not in (None, run.thread_id) or self._is_rolled_back(run_id):
-            raise _not_found(run_id)
+            raise no_run(run_id)
         return run
+
+    async def delete(self, run_id: str) -> None:
+        """Deletes a finished run with its events.
+
+        Raises:
+            ConflictError: it is pending or running.
+        """
+        await self._storage.records.delete_run(run_id)
 
     async def of_thread(
         self, thread_id: str, *, status: RunStatus | None = None, limit: int = 10, offset: int = 0
@@ -163,7 +176,7 @@ class Runs:
     async def _record(self, run_id: str) -> Run:
         run = await self._storage.records.get_run(run_id)
         if run is None:
-            raise _not_found(run_id)
+            raise no_run(run_id)
         return run
 
     def _is_rolled_back(self, run_id: str) -> bool:
@@ -260,9 +273,9 @@ class Runs:
             # Only a run that has ended loses its events.
             return []
 
-    async def result_of_thread(self, thread_id: str) -> bytes:
-        """JSON of what the thread's last run left: its error, its interrupts, or its values."""
-        thread = await self._storage.records.get_thread(thread_id)
+    async def result_of_run(self, run: Run) -> bytes:
+        """JSON of what the last run of the run's thread left: its error, its interrupts, or its values."""
+        thread = await self._storage.records.get_thread(run.thread_id)
         if thread is None:
             return b"{}"
         if thread.status == "error" and thread.error is not None:
@@ -280,7 +293,7 @@ class Runs:
         """
         run = await self._storage.queue.request_cancel(run_id, action)
         if run is None:
-            raise NotFoundError(f"No run {run_id!r} is pending or running.", field="run_id")
+            raise no_active_run(run_id)
         await self._stop(run, action)
         return run
 
@@ -365,5 +378,11 @@ class Runs:
             self._worker.cancel(run.run_id, action)
 
 
-def _not_found(run_id: str) -> NotFoundError:
+def no_run(run_id: str) -> NotFoundError:
+    """There is no run of that id."""
     return NotFoundError(f"Run {run_id} not found", field="run_id")
+
+
+def no_active_run(run_id: str) -> NotFoundError:
+    """There is no run of that id that could be cancelled."""
+    return NotFoundError(f"No run {run_id!r} is pending or running.", field="run_id")

@@ -131,3 +131,5 @@ class Cron:
     metadata: Json = field(default_factory=dict)
     on_run_completed: OnRunCompleted | None = None
     enabled: bool = True
+    caller: Json | None = None
+    """Who made it, and whose its runs are; None: nobody had to say who they are."""

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from api.logs import LogFormat, LogLevel
@@ -20,6 +20,10 @@ class Settings(BaseSettings):
     """The langgraph.json that says what is served."""
     data_dir: Path = Path(".threadline")
     """Where SQLite keeps threads, runs, events and checkpoints; relative to the folder of `config`."""
+    host: str | None = None
+    """The address that `threadline serve` listens on; None: another server listens, and where is not known."""
+    api_keys: SecretStr = SecretStr("")
+    """Who may call: `name:key`, comma separated; each name is a tenant of its own. Empty: not by keys."""
     cors_origins: list[str] = ["*"]
     """Origins whose pages may call the server; LangGraph Studio is one."""
     max_body_bytes: int = Field(default=1 << 20, ge=1)

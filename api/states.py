@@ -14,6 +14,7 @@ from langgraph.pregel import Pregel
 from langgraph.types import Interrupt, PregelTask, StateSnapshot, StateUpdate
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.access_filter import AccessFilter, permits
 from api.errors import BadRequestError, ConflictError, NotFoundError, UnserializableError
 from api.protocols.langgraph import RunCommand
 from api.redaction import redacted
@@ -104,19 +105,27 @@ class States:
         self._storage = storage
         self._registry = registry
 
-    async def get(self, thread_id: str, checkpoint: Json | None = None, *, subgraphs: bool = False) -> Json:
+    async def get(
+        self,
+        thread_id: str,
+        checkpoint: Json | None = None,
+        *,
+        subgraphs: bool = False,
+        access: AccessFilter | None = None,
+    ) -> Json:
         """A state in the form of langgraph_sdk's ThreadState; an empty one if no graph has run on the thread yet.
 
         Args:
             thread_id: the thread.
             checkpoint: the latest if it names none.
             subgraphs: with the states of the graphs inside, in place of where they are.
+            access: matches the thread's metadata; a thread that it does not match is not found.
 
         Raises:
             NotFoundError: no such thread, or its graph is no longer served.
             BadRequestError: the graph refuses.
         """
-        thread = await self._thread(thread_id)
+        thread = await self._thread(thread_id, access)
         config: RunnableConfig = {"configurable": {**(checkpoint or {}), "thread_id": thread_id}}
         async with self._open(thread, config) as graph:
             if graph is None:
@@ -132,6 +141,7 @@ class States:
         before: Json | None = None,
         metadata: Json | None = None,
         checkpoint: Json | None = None,
+        access: AccessFilter | None = None,
     ) -> list[Json]:
         """States, newest first.
 
@@ -141,12 +151,13 @@ class States:
             before: a checkpoint: only older ones.
             metadata: only those of checkpoints with this metadata.
             checkpoint: only this one, or only those of a subgraph's namespace.
+            access: as for `get`.
 
         Raises:
             NotFoundError: no such thread, or its graph is no longer served.
             BadRequestError: the graph, or what keeps the checkpoints, refuses.
         """
-        thread = await self._thread(thread_id)
+        thread = await self._thread(thread_id, access)
         place = {"checkpoint_ns": "", **(checkpoint or {}), "thread_id": thread_id}
         config: RunnableConfig = {"configurable": place}
         async with self._open(thread, config) as graph:
@@ -170,7 +181,7 @@ class States:
             return None
         return snapshots[0].values if snapshots else None
 
-    async def update(self, thread_id: str, change: StateChange) -> Json:
+    async def update(self, thread_id: str, change: StateChange, *, access: AccessFilter | None = None) -> Json:
         """Changes the state; the record then holds the new one.
 
         Returns:
@@ -181,7 +192,7 @@ class States:
             ConflictError: a run of it is under way.
             BadRequestError: no graph has run on the thread yet; or the graph refuses the update.
         """
-        thread = await self._thread(thread_id)
+        thread = await self._thread(thread_id, access)
         await self._check_idle(thread_id)
         place = {"checkpoint_id": change.checkpoint_id} if change.checkpoint_id else {}
         config = self._place(thread, place | change.checkpoint.given())
@@ -228,9 +239,9 @@ class States:
             raise NotFoundError(f"Graph '{graph_id}' not found. Expected one of: {known}", field="graph_id")
         return str(graph_id)
 
-    async def _thread(self, thread_id: str) -> Thread:
+    async def _thread(self, thread_id: str, access: AccessFilter | None = None) -> Thread:
         thread = await self._storage.records.get_thread(thread_id)
-        if thread is None:
+        if thread is None or not permits(access, thread.metadata):
             raise no_thread(thread_id)
         return thread
 

@@ -12,6 +12,7 @@ from langchain_core.utils.uuid import uuid7
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.access_filter import AccessFilter, permits
 from api.checkpointer_config import ThreadTtl
 from api.configs import Metadata
 from api.errors import BadRequestError, ConflictError, InvalidRequestError, NotFoundError, StateNotSetError
@@ -131,8 +132,8 @@ class Threads:
         self.expiry_set = asyncio.Event()
         """Set when a thread was given a time to expire at."""
 
-    async def create(self, body: ThreadCreate) -> Thread:
-        """A new thread; with `if_exists="do_nothing"` the one that has the id already.
+    async def create(self, body: ThreadCreate, *, access: AccessFilter | None = None) -> Thread:
+        """A new thread; with `if_exists="do_nothing"` the one that has the id already, if `access` matches it.
 
         Raises:
             InvalidRequestError: the id is not a UUID.
@@ -145,7 +146,7 @@ class Threads:
         ttl = body.ttl.from_now() if "ttl" in body.model_fields_set else self._ttl.from_now()
         thread = Thread(key, now, now, metadata=body.metadata, ttl=ttl)
         held = await self._storage.records.create_thread(thread)
-        if held and body.if_exists == "raise":
+        if held and (body.if_exists == "raise" or not permits(access, held.metadata)):
             raise ConflictError(f"Thread with ID {key} already exists", field="thread_id")
         if thread.ttl is not None:
             self.expiry_set.set()
@@ -159,23 +160,27 @@ class Threads:
             ) from exc
         return await self._states.apply(key, body.supersteps)
 
-    async def get(self, thread_id: str) -> Thread:
+    async def get(self, thread_id: str, *, access: AccessFilter | None = None) -> Thread:
         """A thread's record.
 
         Raises:
-            NotFoundError: there is none.
+            NotFoundError: there is none, or none that `access` matches.
         """
         thread = await self._storage.records.get_thread(thread_id)
-        if thread is None:
+        if thread is None or not permits(access, thread.metadata):
             raise no_thread(thread_id)
         return thread
 
-    async def patch(self, thread_id: str, body: ThreadPatch) -> Thread:
+    async def patch(self, thread_id: str, body: ThreadPatch, *, access: AccessFilter | None = None) -> Thread:
         """Changes a thread.
 
         Raises:
-            NotFoundError: there is none.
+            NotFoundError: there is none, or none that `access` matches.
         """
+        if access is not None:
+            held = await self._storage.records.get_thread(thread_id)
+            if held is None or not access.matches(held.metadata):
+                raise NotFoundError("Not Found", field="thread_id")
         ttl = body.ttl.from_now()
         thread = await self._storage.records.patch_thread(thread_id, body.metadata, ttl=ttl)
         if thread is None:
@@ -184,13 +189,15 @@ class Threads:
             self.expiry_set.set()
         return thread
 
-    async def delete(self, thread_id: str) -> None:
+    async def delete(self, thread_id: str, *, access: AccessFilter | None = None) -> None:
         """Deletes a thread with its runs, events and checkpoints; a run under way is cancelled first.
 
         Raises:
-            NotFoundError: there is none.
+            NotFoundError: there is none, or none that `access` matches.
             ConflictError: its runs were cancelled, but others kept coming.
         """
+        if access is not None:
+            await self.get(thread_id, access=access)
         for _ in range(_DELETE_ATTEMPTS - 1):
             await self._cancel_runs(thread_id)
             with contextlib.suppress(ConflictError):
@@ -209,7 +216,7 @@ class Threads:
             except NotFoundError:
                 continue  # it ended, or was deleted, meanwhile
 
-    async def search(self, body: ThreadSearch) -> tuple[Sequence[Json], int]:
+    async def search(self, body: ThreadSearch, *, access: AccessFilter | None = None) -> tuple[Sequence[Json], int]:
         """A page of threads' records, last changed first if no order is given, and how many there are in all.
 
         Raises:
@@ -222,40 +229,57 @@ class Threads:
             metadata=body.metadata,
             values=body.values,
             status=body.status,
+            access=access,
             **body.place(),
         )
         return [_found(thread, body) for thread in threads], total
 
-    async def count(self, body: ThreadFilter) -> int:
+    async def count(self, body: ThreadFilter, *, access: AccessFilter | None = None) -> int:
         """How many threads match."""
         _, total = await self._storage.records.search_threads(
-            metadata=body.metadata, values=body.values, status=body.status, limit=0
+            metadata=body.metadata, values=body.values, status=body.status, access=access, limit=0
         )
         return total
 
-    async def copy(self, thread_id: str) -> Thread:
+    async def copy(
+        self, thread_id: str, *, new_id: str = "", metadata: Json | None = None, access: AccessFilter | None = None
+    ) -> Thread:
         """A new thread with the metadata and the checkpoints of another, but none of its runs.
+
+        Args:
+            thread_id: the other.
+            new_id: the new thread's id.
+            metadata: goes over the other's.
+            access: matches the other's metadata.
 
         Raises:
             BadRequestError: the id is not a UUID.
-            ConflictError: there is no such thread.
+            ConflictError: there is no such thread, or none that `access` matches.
         """
         try:
             source = str(UUID(thread_id))
         except ValueError as exc:
             raise BadRequestError(str(exc), field="thread_id") from None
         original = await self._storage.records.get_thread(source)
-        if original is None:
+        if original is None or not permits(access, original.metadata):
             raise ConflictError("Conflict", field="thread_id")
         now = datetime.now(UTC)
-        copied = Thread(str(uuid4()), now, now, metadata=original.metadata, ttl=self._ttl.from_now())
         # In this order: checkpoints without a thread are deleted.
+        copied = Thread(
+            new_id or str(uuid4()),
+            now,
+            now,
+            metadata={**original.metadata, **(metadata or {})},
+            ttl=self._ttl.from_now(),
+        )
         await self._storage.records.create_thread(copied)
         await self._checkpointer.acopy_thread(source, copied.thread_id)
         return copied
 
-    async def prune(self, body: ThreadPrune) -> int:
-        """Deletes threads, or what of their checkpoints the latest state does not need; unknown ones are skipped.
+    async def prune(self, body: ThreadPrune, *, access: AccessFilter | None = None) -> int:
+        """Deletes threads, or what of their checkpoints the latest state does not need.
+
+        Unknown ones, and those that `access` does not match, are skipped.
 
         Returns:
             How many it was done for; a thread with a run under way is deleted, but not cleared.
@@ -264,13 +288,14 @@ class Threads:
             InvalidRequestError: one of the ids is not a UUID.
         """
         keys = [thread_key(thread_id) for thread_id in body.thread_ids]
-        return sum([await self._prune(key, body.strategy) for key in keys])
+        return sum([await self._prune(key, body.strategy, access) for key in keys])
 
-    async def _prune(self, thread_id: str, strategy: TtlStrategy) -> bool:
+    async def _prune(self, thread_id: str, strategy: TtlStrategy, access: AccessFilter | None) -> bool:
         try:
             if strategy == "delete":
-                await self.delete(thread_id)
+                await self.delete(thread_id, access=access)
                 return True
+            await self.get(thread_id, access=access)
             return await self._keep_latest(thread_id)
         except NotFoundError:
             return False

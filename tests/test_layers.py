@@ -9,7 +9,21 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 LEVELS: list[set[str]] = [
-    {"events", "schemas", "configs", "errors", "pages", "redaction", "serde", "settings", "logs", "origins", "aside"},
+    {
+        "access_filter",
+        "callers",
+        "events",
+        "schemas",
+        "configs",
+        "errors",
+        "pages",
+        "redaction",
+        "serde",
+        "settings",
+        "logs",
+        "origins",
+        "aside",
+    },
     {"storage", "metrics", "tracker", "tracing", "telemetry", "otel", "loop_lag"},
     {
         "registry",
@@ -17,11 +31,13 @@ LEVELS: list[set[str]] = [
         "retention",
         "store_config",
         "store_items",
+        "state_types",
         "states",
         "threads",
         "sweeper",
         "runs",
         "agents",
+        "checkpoint_serde",
         "assistants",
         "cron_scheduler",
         "crons",
@@ -38,7 +54,11 @@ LEVELS: list[set[str]] = [
     },
     {
         "sse",
+        "api_keys",
         "auth",
+        "authentication",
+        "guard",
+        "headers",
         "deps",
         "routes",
         "responses",

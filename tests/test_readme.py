@@ -92,7 +92,9 @@ def _matches(shown: str, output: str) -> bool:
 
 @pytest.mark.parametrize("block", [block for block in BLOCKS if block.code.strip() != SERVER], ids=str)
 def test_command_gives_the_output_shown(block: Block, folder: Path, port: int, environment: dict[str, str]) -> None:
-    code = block.code.replace("localhost:2024", f"localhost:{port}")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        second = str(listener.getsockname()[1])
+    code = block.code.replace("localhost:2024", f"localhost:{port}").replace("2031", second)
     command = ["bash", "-ec", code] if block.language == "bash" else [str(ROOT / ".venv/bin/python"), "-c", code]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr

@@ -55,7 +55,9 @@ def _threadline(
 
 @app.command("serve")
 def _serve(
-    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(envvar="THREADLINE_HOST", help="The address to listen on; without it this machine only.")
+    ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")] = 2024,
     config: Config = _CONFIG,
     reload: Annotated[bool, typer.Option("--reload", help="Start again when a file changes.")] = False,
@@ -73,6 +75,10 @@ def _ask(
     agent: Annotated[str, typer.Option(help="Which agent to ask.")] = "agent",
     url: Annotated[
         str | None, typer.Option(help="Ask a server there; without it the agent runs in this process.")
+    ] = None,
+    api_key: Annotated[
+        str | None,
+        typer.Option(envvar="THREADLINE_API_KEY", show_envvar=True, help="The key that the server there asks for."),
     ] = None,
     thread: Annotated[
         str | None, typer.Option(metavar="ID|new", help="Go on with a thread, or begin one and print its id.")
@@ -92,7 +98,14 @@ def _ask(
 
     body = _body(question, thread, resume, context)
     options = AskOptions(
-        body=body, agent=agent, url=url, config=config, keep=thread is not None, as_json=as_json, debug=debug
+        body=body,
+        agent=agent,
+        url=url,
+        api_key=api_key,
+        config=config,
+        keep=thread is not None,
+        as_json=as_json,
+        debug=debug,
     )
     raise SystemExit(ask(options))
 

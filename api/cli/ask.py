@@ -14,7 +14,7 @@ import shlex
 import signal
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
@@ -34,6 +34,8 @@ class AskOptions:
     agent: str
     url: str | None
     """None runs the agent in this process."""
+    api_key: str | None = field(repr=False)
+    """For the server at `url`."""
     config: Path
     keep: bool
     """Whether the thread is to outlive the process."""
@@ -96,7 +98,7 @@ def _run(options: AskOptions, on_status: Callable[[str], None]) -> AskedRun:
     if options.url is not None:
         from api.cli.remote import RemoteRun
 
-        return RemoteRun(options.url, options.agent, options.body, on_status)
+        return RemoteRun(options.url, options.agent, options.body, on_status, api_key=options.api_key)
     from api.cli.local import LocalRun
 
     return LocalRun(options.config, options.agent, options.body, keep=options.keep)

@@ -34,6 +34,7 @@ class RemoteRun:
         body: of the native API's request.
         on_status: told when the connection is being restored.
         delays: seconds before each attempt to resume in a row.
+        api_key: sent with every request.
     """
 
     def __init__(
@@ -43,7 +44,9 @@ class RemoteRun:
         body: dict[str, Any],
         on_status: Callable[[str], None],
         delays: Sequence[float] = DELAYS,
+        api_key: str | None = None,
     ) -> None:
+        self._headers = {} if api_key is None else {"x-api-key": api_key}
         self._url = (url if "://" in url else f"http://{url}").rstrip("/")
         self._agent = f"{self._url}/agents/{quote(agent, safe='')}"
         self._body = body
@@ -59,7 +62,7 @@ class RemoteRun:
         Raises:
             AskError: the server cannot be reached, refuses the request, or is gone for too long.
         """
-        async with httpx.AsyncClient(timeout=_TIMEOUTS) as client:
+        async with httpx.AsyncClient(timeout=_TIMEOUTS, headers=self._headers) as client:
             failures = 0
             while not self._ended:
                 seq = self._seq
@@ -82,7 +85,7 @@ class RemoteRun:
         if self._location is None:
             return False
         run_id = self._location.path.rpartition("/")[2]
-        async with httpx.AsyncClient(timeout=_TIMEOUTS) as client:
+        async with httpx.AsyncClient(timeout=_TIMEOUTS, headers=self._headers) as client:
             try:
                 response = await client.post(f"{self._agent}/runs/{run_id}/cancel")
             except httpx.HTTPError as exc:

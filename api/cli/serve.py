@@ -10,7 +10,6 @@ import contextlib
 import errno
 import functools
 import gc
-import ipaddress
 import logging
 import math
 import os
@@ -29,6 +28,7 @@ from fastapi import FastAPI
 from uvicorn.supervisors import ChangeReload
 
 from api.app import Threadline, create_app
+from api.authentication import is_loopback
 from api.cli.environment import read_settings
 from api.cli.http_protocol import limited
 from api.cli.terminal import fail, plain
@@ -106,8 +106,6 @@ def serve(options: ServeOptions) -> None:
     """
     _configure_logging(_settings(options))
     listener = _bind(options.host, options.port)
-    if not _is_loopback(options.host):
-        typer.echo(f"Warning: there is no authentication: whoever reaches {options.host} can use it.", err=True)
     run = functools.partial(_run, options)
     with listener, contextlib.suppress(KeyboardInterrupt):
         if options.reload:
@@ -184,13 +182,6 @@ def _bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def _url(host: str, listener: socket.socket) -> str:
     """Where a client on this machine reaches the server."""
     reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # compared, not bound
@@ -199,12 +190,11 @@ def _url(host: str, listener: socket.socket) -> str:
 
 def _announce(threadline: Threadline, url: str) -> None:
     """Says what is served, where, and how to try it."""
-    agents = threadline.agents.list()
-    width = max(len(agent["graph_id"]) for agent in agents)
+    entries = list(threadline.registry.entries.values())
+    width = max(len(entry.graph_id) for entry in entries)
     lines = [f"Threadline {version('threadline')} is ready: {url}", f"API docs: {url}/docs", "", "Agents:"]
-    for agent in agents:
-        lines.append(f"  {agent['graph_id']:<{width}}  {plain(agent['description'] or '')}".rstrip())
-    names = [agent["graph_id"] for agent in agents]
+    lines += [f"  {entry.graph_id:<{width}}  {plain(entry.description or '')}".rstrip() for entry in entries]
+    names = [entry.graph_id for entry in entries]
     first = "agent" if "agent" in names else names[0]
     lines += [
         "",
@@ -218,6 +208,15 @@ def _announce(threadline: Threadline, url: str) -> None:
         "Ctrl-C stops it.",
     ]
     typer.echo("\n".join(lines))
+    if threadline.authority is None:
+        typer.echo(_openness(str(threadline.settings.host)), err=True)
+
+
+def _openness(host: str) -> str:
+    """Who can use a server that asks nobody who they are."""
+    if is_loopback(host):
+        return "There is no authentication: whoever is on this machine can use it."
+    return f"Warning: there is no authentication: whoever reaches {host} can use it."
 
 
 def _model() -> str:

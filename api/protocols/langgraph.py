@@ -15,6 +15,7 @@ from langchain_core.messages import BaseMessage, BaseMessageChunk, message_chunk
 from langgraph.types import Command, Interrupt, Send
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from api.callers import CALLER_SETTINGS
 from api.configs import Config, Metadata, Settings
 from api.errors import InvalidRequestError, RunError, ThreadlineError
 from api.events import END, UNNUMBERED, Entry, Event, end, entry
@@ -166,6 +167,8 @@ class LangGraphFold:
                 yield from self._accumulate(*payload)
             case "debug" if payload["type"] == "checkpoint":
                 yield entry(_name(mode, namespace), {**payload, "payload": _debug_checkpoint(payload["payload"])})
+            case "checkpoints" if mode in self._wanted:
+                yield entry(_name(mode, namespace), _anonymous(payload))
             case _ if mode in self._wanted:
                 yield entry(_name(mode, namespace), payload)
 
@@ -239,11 +242,22 @@ def _identify(data: Any, depth: int = 4) -> None:
 
 def _debug_checkpoint(payload: Mapping[str, Any]) -> Json:
     return {
-        **payload,
+        **_anonymous(payload),
         "checkpoint": checkpoint_of(payload.get("config")),
         "parent_checkpoint": checkpoint_of(payload.get("parent_config")),
         "tasks": [_debug_task(task) for task in payload["tasks"]],
     }
+
+
+def _anonymous(payload: Mapping[str, Any]) -> Json:
+    """A checkpoint's payload without the fields of who made the run: others may follow it too."""
+    configs = {name: payload[name] for name in ("config", "parent_config") if payload.get(name)}
+    return {**payload, **{name: _without_caller(config) for name, config in configs.items()}}
+
+
+def _without_caller(config: Mapping[str, Any]) -> Json:
+    named = config.get("configurable", {}).items()
+    return {**config, "configurable": {name: item for name, item in named if name not in CALLER_SETTINGS}}
 
 
 def _debug_task(task: Mapping[str, Any]) -> Json:
@@ -395,7 +409,7 @@ def run_record(run: Run) -> Json:
     }
 
 
-_OURS = ("source", "graph_id", ORIGIN)
+_OURS = ("source", "graph_id", "caller", ORIGIN)
 
 
 def _kwargs(run: Run) -> Json:

@@ -35,7 +35,7 @@ _FRAMINGS: dict[str, native.Framing] = {
 @router.get("")
 async def list_agents(threadline: ThreadlineDep) -> Response:
     """What is served."""
-    return JsonResponse(threadline.agents.list())
+    return JsonResponse(await threadline.agents.list())
 
 
 @router.get("/{assistant_id}")

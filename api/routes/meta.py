@@ -4,7 +4,7 @@ from importlib.metadata import version
 
 from fastapi import APIRouter, Response
 
-from api.deps import ThreadlineDep
+from api.deps import PublicDep
 from api.metrics import CONTENT_TYPE
 from api.responses import JsonResponse
 from api.telemetry import sends_to_langsmith
@@ -22,7 +22,7 @@ async def ok() -> Response:
 
 
 @router.get("/info")
-async def info(threadline: ThreadlineDep) -> Response:
+async def info(threadline: PublicDep) -> Response:
     """Versions, what is supported, and the agents by name; in the form of LangGraph's own server, as Studio reads it.
 
     The flags tell what is so here: the two kinds of LangSmith tracing that a request may ask for are not.
@@ -52,7 +52,7 @@ async def info(threadline: ThreadlineDep) -> Response:
 
 
 @router.get("/metrics")
-async def metrics(threadline: ThreadlineDep) -> Response:
+async def metrics(threadline: PublicDep) -> Response:
     """Metrics in Prometheus' text format."""
     await threadline.refresh_metrics()
     return Response(threadline.metrics.render(), media_type=CONTENT_TYPE)

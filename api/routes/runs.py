@@ -12,6 +12,7 @@ from api.errors import InvalidRequestError, NotFoundError, invalid
 from api.protocols.langgraph import Frames, Result, RunCreate, run_record, stream_modes
 from api.responses import JsonResponse
 from api.run_requests import check_uuid
+from api.runs import RunRequest
 from api.schemas import TERMINAL, CancelAction, Json, Run, RunStatus
 from api.sse import SSE, EventStream, PaddedJson, cursor
 
@@ -60,6 +61,8 @@ async def create_batch(threadline: ThreadlineDep, request: Request) -> Response:
     except ValidationError as exc:
         raise invalid(exc) from exc
     requests = await threadline.run_requests.build_all(bodies)
+    for each in requests:
+        _give_headers(each, threadline, request)
     return JsonResponse([run_record(await threadline.runs.create(each)) for each in requests])
 
 
@@ -147,7 +150,7 @@ async def get_run(thread_id: str, run_id: str, threadline: ThreadlineDep) -> Res
 async def delete_run(thread_id: str, run_id: str, threadline: ThreadlineDep) -> Response:
     """Deletes a finished run with its events."""
     run = await _run(thread_id, run_id, threadline)
-    await threadline.storage.records.delete_run(run.run_id)
+    await threadline.runs.delete(run.run_id)
     return Response(status_code=204)
 
 
@@ -219,18 +222,27 @@ async def _run(thread_id: str, run_id: str, threadline: ThreadlineDep) -> Run:
     return await threadline.runs.get(check_uuid(run_id, "Invalid run ID: must be a UUID"), thread_id)
 
 
-async def _create(body: RunCreate, threadline: ThreadlineDep, thread_id: str | None) -> Run:
-    return await threadline.runs.create(await threadline.run_requests.build(body, thread_id))
+async def _create(body: RunCreate, threadline: ThreadlineDep, request: Request, thread_id: str | None) -> Run:
+    wanted = await threadline.run_requests.build(body, thread_id)
+    _give_headers(wanted, threadline, request)
+    return await threadline.runs.create(wanted)
+
+
+def _give_headers(wanted: RunRequest, threadline: ThreadlineDep, request: Request) -> None:
+    """Puts the headers that a graph is to see into its config."""
+    if headers := threadline.headers.of(request.headers):
+        config = wanted.kwargs["config"]
+        wanted.kwargs["config"] = {**config, "configurable": {**config.get("configurable", {}), **headers}}
 
 
 async def _background(body: RunCreate, threadline: ThreadlineDep, request: Request, thread_id: str | None) -> Response:
-    run = await _create(body, threadline, thread_id)
+    run = await _create(body, threadline, request, thread_id)
     location = _locations(run, request, "stream", stateless=thread_id is None)["content-location"]
     return JsonResponse(run_record(run), headers={"content-location": location})
 
 
 async def _streamed(body: RunCreate, threadline: ThreadlineDep, request: Request, thread_id: str | None) -> Response:
-    run = await _create(body, threadline, thread_id)
+    run = await _create(body, threadline, request, thread_id)
     return _stream(
         run,
         threadline,
@@ -277,7 +289,7 @@ def _stream(
 
 
 async def _waited(body: RunCreate, threadline: ThreadlineDep, request: Request, thread_id: str | None) -> Response:
-    run = await _create(body, threadline, thread_id)
+    run = await _create(body, threadline, request, thread_id)
     return _result(run, threadline, request, cancel=body.on_disconnect == "cancel")
 
 
@@ -291,9 +303,7 @@ def _result(run: Run, threadline: ThreadlineDep, request: Request, *, cancel: bo
 
 async def _body_of(run: Run, threadline: ThreadlineDep) -> bytes:
     result = Result(await threadline.views.collect(run, Result.KINDS))
-    return result.body(
-        await threadline.runs.result_of_thread(run.thread_id) if not run.kwargs.get("temporary") else b"{}"
-    )
+    return result.body(await threadline.runs.result_of_run(run) if not run.kwargs.get("temporary") else b"{}")
 
 
 async def _ended(run: Run, threadline: ThreadlineDep) -> bytes:

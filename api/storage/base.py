@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
+from api.access_filter import AccessFilter
 from api.events import Entry, Event
 from api.schemas import (
     Assistant,
@@ -90,6 +91,7 @@ class Records(Protocol):
         metadata: Json | None = None,
         values: Json | None = None,
         status: ThreadStatus | None = None,
+        access: AccessFilter | None = None,
         sort_by: ThreadSort = "updated_at",
         descending: bool = True,
         limit: int = 10,
@@ -102,6 +104,7 @@ class Records(Protocol):
             metadata: only those whose metadata contains these pairs; a list is to be as long as the wanted one.
             values: only those whose values contain these, likewise.
             status: only those.
+            access: only those whose metadata it matches.
             sort_by: equals stay in the order of creation.
             descending: the greatest, or newest, first.
             limit: how many at most; 0 only counts.
@@ -165,6 +168,7 @@ class RunQueue(Protocol):
         *,
         thread: Thread | None = None,
         thread_config: Json | None = None,
+        access: AccessFilter | None = None,
         limit: int | None = None,
     ) -> Sequence[Run]:
         """Adds a pending run, and its thread if that is given and does not exist, in one transaction; wakes a worker.
@@ -177,7 +181,7 @@ class RunQueue(Protocol):
             The runs that it marked, for the caller to stop.
 
         Raises:
-            NotFoundError: no such thread, and none given.
+            NotFoundError: no such thread, and none given; or `access` does not match its metadata.
             ConflictError: the thread is busy and the strategy is `reject`; or the run's id is taken.
             OverloadedError: `limit` runs are pending or running already.
         """
@@ -322,6 +326,8 @@ class Assistants(Protocol):
         graph_ids: Collection[str],
         name: str | None = None,
         metadata: Json | None = None,
+        access: AccessFilter | None = None,
+        shared: Collection[str] = (),
         sort_by: AssistantSort = "created_at",
         descending: bool = True,
         limit: int = 10,
@@ -333,6 +339,8 @@ class Assistants(Protocol):
             graph_ids: only those of these graphs.
             name: only those with this in their name, in upper or lower case.
             metadata: only those whose metadata contains these pairs.
+            access: only those whose metadata it matches.
+            shared: ids of those that `access` does not rule out.
             sort_by: names and graphs are sorted without regard to case; equals stay in the order of creation.
             descending: the greatest, or newest, first.
             limit: how many at most; 0 only counts.
@@ -382,6 +390,7 @@ class Crons(Protocol):
         thread_id: str | None = None,
         enabled: bool | None = None,
         metadata: Json | None = None,
+        access: AccessFilter | None = None,
         sort_by: CronSort = "created_at",
         descending: bool = True,
         limit: int = 10,
@@ -394,6 +403,7 @@ class Crons(Protocol):
             thread_id: only those of this thread.
             enabled: only those that are, or are not.
             metadata: only those whose metadata contains these pairs.
+            access: only those whose metadata it matches.
             sort_by: equals stay in the order of creation; a missing thread is the greatest, a missing time the least.
             descending: the greatest, or newest, first.
             limit: how many at most; 0 only counts.

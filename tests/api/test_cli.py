@@ -119,8 +119,8 @@ def environment(**variables: str) -> dict[str, str]:
 
 
 def start(folder: Path, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
-    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
-    return subprocess.Popen([COMMAND, *arguments], cwd=folder, env=environment(), bufsize=0, **options)
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": environment(), **options}
+    return subprocess.Popen([COMMAND, *arguments], cwd=folder, bufsize=0, **options)
 
 
 def run(folder: Path, *arguments: str, **variables: str) -> Finished:
@@ -151,9 +151,9 @@ def finish(process: subprocess.Popen[bytes]) -> Finished:
 
 
 @contextlib.contextmanager
-def serving(folder: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+def serving(folder: Path, *arguments: str, **variables: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """A running server and its URL."""
-    process = start(folder, "serve", "--port", "0", *arguments)
+    process = start(folder, "serve", "--port", "0", *arguments, env=environment(**variables))
     try:
         yield process, read_until(process.stdout, r"is ready: (http\S+)")[1]
     finally:
@@ -261,6 +261,35 @@ def test_serve_beyond_loopback_warns(folder: Path) -> None:
     with serving(folder, "--host", "0.0.0.0") as (process, url):
         assert url.startswith("http://127.0.0.1:")
         assert "no authentication" in process.stderr.readline().decode()  # type: ignore[union-attr]
+
+
+def test_serve_says_who_may_use_it(folder: Path) -> None:
+    with serving(folder) as (process, _):
+        told = process.stderr.readline().decode()  # type: ignore[union-attr]
+    assert told == "There is no authentication: whoever is on this machine can use it.\n"
+
+
+def test_ask_shows_its_key_to_a_server_that_wants_one(folder: Path) -> None:
+    # Beyond loopback, and with keys: nothing to warn of.
+    keys = environment(THREADLINE_API_KEYS="me:the-key")
+    process = start(folder, "serve", "--port", "0", "--host", "0.0.0.0", env=keys)
+    try:
+        url = read_until(process.stdout, r"is ready: (http\S+)")[1]
+        assert run(folder, "ask", "hi", "--url", url, "--api-key", "the-key").code == 0
+        assert run(folder, "ask", "hi", "--url", url, THREADLINE_API_KEY="the-key").code == 0
+        refused = run(folder, "ask", "hi", "--url", url, "--api-key", "wrong-key")
+        assert (refused.code, refused.out) == (1, "")
+        assert "Unauthorized" in refused.err
+        assert "wrong-key" not in refused.err
+    finally:
+        process.send_signal(signal.SIGINT)
+        told = finish(process).err
+    assert "authentication" not in told
+
+
+def test_serve_listens_where_the_environment_says(folder: Path) -> None:
+    with serving(folder, THREADLINE_HOST="127.0.0.2") as (_, url):
+        assert url.startswith("http://127.0.0.2:")
 
 
 def test_serve_reloads_when_a_file_changes(tmp_path: Path, folder: Path) -> None:

@@ -17,6 +17,7 @@ from tests.reference.conftest import copy_of_graphs
 from tests.reference.servers import threadline
 
 LANDED: set[str] = {
+    "test_auth",
     "test_sdk",
     "test_sdk_records",
     "test_sdk_thread_stream",

@@ -13,6 +13,8 @@ import httpx
 import pytest
 
 from api.app import create_app
+from api.authentication import CALLER
+from api.callers import Caller
 from api.cli.http_protocol import limited
 from api.request_limits import TokenBuckets, caller_of
 from api.settings import Settings
@@ -88,7 +90,7 @@ def test_buckets_are_kept_of_so_many_callers() -> None:
 def test_a_caller_is_who_was_authenticated_or_an_address() -> None:
     scope = {"client": ("10.0.0.1", 5)}
     assert caller_of(scope) == "address 10.0.0.1"
-    assert caller_of({**scope, "user": {"identity": "ann"}}) == "user ann"
+    assert caller_of({**scope, CALLER: Caller("ann", None)}) == "user ann"
     assert caller_of({"client": None}) == "unknown"
 
 

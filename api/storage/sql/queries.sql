@@ -130,6 +130,7 @@ WHERE thread_id = :thread_id;
 -- name: delete_thread
 DELETE FROM threads WHERE thread_id = :thread_id;
 
+-- :access is an AccessFilter's text: all conditions of one of its choices hold for the metadata.
 -- name: search_threads
 WITH matching AS (
     SELECT seq AS matched, CASE :sort_by
@@ -143,6 +144,27 @@ WITH matching AS (
     WHERE (:ids IS NULL OR thread_id IN (SELECT value FROM json_each(:ids)))
         AND (:status IS NULL OR status = :status)
         AND {holds_metadata}
+        AND (:access IS NULL OR EXISTS (
+            SELECT 1 FROM json_each(:access) AS choice
+            WHERE NOT EXISTS (
+                SELECT 1 FROM json_each(choice.value) AS condition
+                WHERE NOT EXISTS (
+                    SELECT 1 FROM json_tree(threads.metadata) AS held, json_tree(condition.value) AS wanted
+                    WHERE wanted.fullkey = '$.value' AND held.atom IS wanted.atom AND (
+                            held.type = wanted.type
+                            OR (held.type IN ('integer', 'real') AND wanted.type IN ('integer', 'real'))
+                        )
+                        AND CASE json_extract(condition.value, '$.operator')
+                            WHEN '$eq' THEN held.path = '$' AND held.key = json_extract(condition.value, '$.key')
+                            ELSE typeof(held.key) = 'integer' AND held.parent IN (
+                                SELECT list.id FROM json_tree(threads.metadata) AS list
+                                WHERE list.path = '$' AND list.type = 'array'
+                                    AND list.key = json_extract(condition.value, '$.key')
+                            )
+                        END
+                )
+            )
+        ))
         AND (:values IS NULL OR NOT EXISTS (
             SELECT 1 FROM json_tree(:values) AS wanted
             WHERE NOT EXISTS (
@@ -414,6 +436,27 @@ WITH matching AS (
     WHERE graph_id IN (SELECT value FROM json_each(:graph_ids))
         AND (:name_lower IS NULL OR instr(name_lower, :name_lower) > 0)
         AND {holds_metadata}
+        AND (:access IS NULL OR assistant_id IN (SELECT value FROM json_each(:shared)) OR EXISTS (
+            SELECT 1 FROM json_each(:access) AS choice
+            WHERE NOT EXISTS (
+                SELECT 1 FROM json_each(choice.value) AS condition
+                WHERE NOT EXISTS (
+                    SELECT 1 FROM json_tree(current_assistants.metadata) AS held, json_tree(condition.value) AS wanted
+                    WHERE wanted.fullkey = '$.value' AND held.atom IS wanted.atom AND (
+                            held.type = wanted.type
+                            OR (held.type IN ('integer', 'real') AND wanted.type IN ('integer', 'real'))
+                        )
+                        AND CASE json_extract(condition.value, '$.operator')
+                            WHEN '$eq' THEN held.path = '$' AND held.key = json_extract(condition.value, '$.key')
+                            ELSE typeof(held.key) = 'integer' AND held.parent IN (
+                                SELECT list.id FROM json_tree(current_assistants.metadata) AS list
+                                WHERE list.path = '$' AND list.type = 'array'
+                                    AND list.key = json_extract(condition.value, '$.key')
+                            )
+                        END
+                )
+            )
+        ))
 ),
 {page}
 SELECT current_assistants.*, page.total
@@ -436,10 +479,10 @@ SELECT thread_id FROM threads WHERE json_extract(metadata, '$.assistant_id') = :
 -- name: insert_cron
 INSERT INTO crons (
     cron_id, assistant_id, thread_id, schedule, timezone, end_time, next_run_date, created_at, updated_at, payload,
-    metadata, on_run_completed, enabled
+    metadata, on_run_completed, enabled, caller
 )
 SELECT :cron_id, :assistant_id, :thread_id, :schedule, :timezone, :end_time, :next_run_date, :created_at, :updated_at,
-    :payload, :metadata, :on_run_completed, :enabled
+    :payload, :metadata, :on_run_completed, :enabled, :caller
 WHERE EXISTS (SELECT 1 FROM assistants WHERE assistants.assistant_id = :assistant_id)
     AND (:thread_id IS NULL OR EXISTS (SELECT 1 FROM threads WHERE threads.thread_id = :thread_id));
 
@@ -450,7 +493,7 @@ SELECT * FROM crons WHERE cron_id = :cron_id;
 UPDATE crons
 SET schedule = :schedule, timezone = :timezone, end_time = :end_time, next_run_date = :next_run_date,
     updated_at = :updated_at, payload = :payload, metadata = :metadata, on_run_completed = :on_run_completed,
-    enabled = :enabled
+    enabled = :enabled, caller = :caller
 WHERE cron_id = :cron_id;
 
 -- name: delete_cron
@@ -473,6 +516,27 @@ WITH matching AS (
         AND (:thread_id IS NULL OR thread_id = :thread_id)
         AND (:enabled IS NULL OR enabled = :enabled)
         AND {holds_metadata}
+        AND (:access IS NULL OR EXISTS (
+            SELECT 1 FROM json_each(:access) AS choice
+            WHERE NOT EXISTS (
+                SELECT 1 FROM json_each(choice.value) AS condition
+                WHERE NOT EXISTS (
+                    SELECT 1 FROM json_tree(crons.metadata) AS held, json_tree(condition.value) AS wanted
+                    WHERE wanted.fullkey = '$.value' AND held.atom IS wanted.atom AND (
+                            held.type = wanted.type
+                            OR (held.type IN ('integer', 'real') AND wanted.type IN ('integer', 'real'))
+                        )
+                        AND CASE json_extract(condition.value, '$.operator')
+                            WHEN '$eq' THEN held.path = '$' AND held.key = json_extract(condition.value, '$.key')
+                            ELSE typeof(held.key) = 'integer' AND held.parent IN (
+                                SELECT list.id FROM json_tree(crons.metadata) AS list
+                                WHERE list.path = '$' AND list.type = 'array'
+                                    AND list.key = json_extract(condition.value, '$.key')
+                            )
+                        END
+                )
+            )
+        ))
 ),
 {page}
 SELECT crons.*, page.total

@@ -145,3 +145,6 @@ CREATE INDEX runs_ended ON runs (updated_at) WHERE status IN ('success', 'error'
 CREATE INDEX runs_with_events ON runs (updated_at)
 WHERE events_kept AND status IN ('success', 'error', 'timeout', 'interrupted');
 CREATE INDEX runs_rolled_back ON runs (thread_id) WHERE cancel = 'rollback';
+
+-- migration: 8
+ALTER TABLE crons ADD COLUMN caller TEXT;

@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
 
+from api.access_filter import AccessFilter
 from api.schemas import Assistant, AssistantSort, Json
 from api.serde import dumps, loads
 from api.storage.base import Assistants
@@ -72,6 +73,8 @@ class SqliteAssistants(Assistants):
         graph_ids: Collection[str],
         name: str | None = None,
         metadata: Json | None = None,
+        access: AccessFilter | None = None,
+        shared: Collection[str] = (),
         sort_by: AssistantSort = "created_at",
         descending: bool = True,
         limit: int = 10,
@@ -80,6 +83,8 @@ class SqliteAssistants(Assistants):
         parameters = {
             "graph_ids": dumps(list(graph_ids)).decode(),
             "name_lower": name.lower() if name else None,
+            "access": None if access is None else access.text(),
+            "shared": dumps(list(shared)).decode(),
             **search_parameters(metadata, sort_by, descending=descending, limit=limit, offset=offset),
         }
         rows = await self._database.read(

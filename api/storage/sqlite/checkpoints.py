@@ -29,6 +29,7 @@ from langgraph.checkpoint.base import (
     DeltaChannelHistory,
     get_checkpoint_metadata,
 )
+from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.sqlite import SqliteSaver
 
 from api.serde import dumps
@@ -49,11 +50,12 @@ _Key = tuple[str, str]
 
 
 @contextlib.asynccontextmanager
-async def open_checkpoints(path: Path) -> "AsyncIterator[SqliteCheckpoints]":
+async def open_checkpoints(path: Path, serde: SerializerProtocol | None = None) -> "AsyncIterator[SqliteCheckpoints]":
     """The saver of a file.
 
     Args:
         path: the file; its folder must exist.
+        serde: writes and reads the values; LangGraph's own if not given.
 
     Raises:
         ThreadlineError: the file is not a database, or cannot be read or written.
@@ -61,7 +63,7 @@ async def open_checkpoints(path: Path) -> "AsyncIterator[SqliteCheckpoints]":
     database = Database(path, migrations=())
     await database.open()
     try:
-        checkpoints = SqliteCheckpoints(database)
+        checkpoints = SqliteCheckpoints(database, serde)
         await asyncio.to_thread(_make_tables, path)
         yield checkpoints
     finally:
@@ -81,10 +83,11 @@ class SqliteCheckpoints(BaseCheckpointSaver[Any]):
 
     Args:
         database: the file.
+        serde: writes and reads the values; LangGraph's own if not given.
     """
 
-    def __init__(self, database: Database) -> None:
-        super().__init__()
+    def __init__(self, database: Database, serde: SerializerProtocol | None = None) -> None:
+        super().__init__(serde=serde)
         self._database = database
         self._queries = queries("checkpoints.sql")
         self._loop = asyncio.get_running_loop()

@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
+from api.access_filter import AccessFilter
 from api.schemas import Cron, CronSort, Json
 from api.serde import loads
 from api.storage.base import Crons
@@ -61,6 +62,7 @@ class SqliteCrons(Crons):
         thread_id: str | None = None,
         enabled: bool | None = None,
         metadata: Json | None = None,
+        access: AccessFilter | None = None,
         sort_by: CronSort = "created_at",
         descending: bool = True,
         limit: int = 10,
@@ -70,6 +72,7 @@ class SqliteCrons(Crons):
             "assistant_id": assistant_id,
             "thread_id": thread_id,
             "enabled": enabled,
+            "access": None if access is None else access.text(),
             **search_parameters(metadata, sort_by, descending=descending, limit=limit, offset=offset),
         }
         rows = await self._database.read(
@@ -130,6 +133,7 @@ def _parameters(cron: Cron) -> Parameters:
         "metadata": text(cron.metadata),
         "on_run_completed": cron.on_run_completed,
         "enabled": cron.enabled,
+        "caller": None if cron.caller is None else text(cron.caller),
     }
 
 
@@ -152,4 +156,5 @@ def _record(row: sqlite3.Row) -> Cron:
         metadata=loads(row["metadata"]),
         on_run_completed=row["on_run_completed"],
         enabled=bool(row["enabled"]),
+        caller=None if row["caller"] is None else loads(row["caller"]),
     )

@@ -11,8 +11,10 @@ import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
+from api.access_filter import AccessFilter
 from api.errors import ConflictError, FencedError, NotFoundError, OverloadedError
 from api.schemas import CancelAction, Json, Outcome, Run, Thread
+from api.serde import loads
 from api.storage.base import RunQueue
 from api.storage.sqlite import rows, thread_log
 from api.storage.sqlite.database import QUICK_BYTES, Database, first
@@ -40,6 +42,7 @@ class SqliteRunQueue(RunQueue):
         *,
         thread: Thread | None = None,
         thread_config: Json | None = None,
+        access: AccessFilter | None = None,
         limit: int | None = None,
     ) -> Sequence[Run]:
         run_columns = rows.run_parameters(run)
@@ -49,17 +52,27 @@ class SqliteRunQueue(RunQueue):
         }
         thread_columns = None if thread is None else rows.thread_parameters(thread)
         marked = await self._database.write(
-            lambda connection: self._enqueue(connection, run_columns, thread_columns, changes, limit),
+            lambda connection: self._enqueue(connection, run_columns, thread_columns, changes, access, limit),
             self._wake.set,
             quick=len(run_columns["kwargs"]) <= QUICK_BYTES,
         )
         return [rows.run(row) for row in marked]
 
     def _enqueue(
-        self, db: sqlite3.Connection, run: Parameters, thread: Parameters | None, changes: Parameters, limit: int | None
+        self,
+        db: sqlite3.Connection,
+        run: Parameters,
+        thread: Parameters | None,
+        changes: Parameters,
+        access: AccessFilter | None,
+        limit: int | None,
     ) -> Sequence[sqlite3.Row]:
-        if thread is not None:
-            db.execute(self._queries["insert_thread"], thread)
+        made = thread is not None and db.execute(self._queries["insert_thread"], thread).rowcount > 0
+        if access is not None and not made:
+            # Before anything that tells a thread of somebody else from one that does not exist.
+            held = first(db.execute(self._queries["get_thread"], {"thread_id": run["thread_id"]}))
+            if held is None or not access.matches(loads(held["metadata"])):
+                raise NotFoundError("Thread or assistant not found.", field="thread_id")
         marked = self._make_way(db, run)
         if limit is not None and db.execute(self._queries["count_active_runs"]).fetchone()[0] >= limit:
             raise OverloadedError(f"{limit} runs wait or execute already.")

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 
+from api.access_filter import AccessFilter
 from api.errors import ConflictError
 from api.schemas import TERMINAL, Json, Run, RunStatus, Thread, ThreadSort, ThreadStatus, Ttl
 from api.serde import dumps, loads
@@ -125,6 +126,7 @@ class SqliteRecords(Records):
         metadata: Json | None = None,
         values: Json | None = None,
         status: ThreadStatus | None = None,
+        access: AccessFilter | None = None,
         sort_by: ThreadSort = "updated_at",
         descending: bool = True,
         limit: int = 10,
@@ -134,6 +136,7 @@ class SqliteRecords(Records):
             "ids": dumps(list(ids)).decode() if ids else None,
             "values": rows.text(values) if values else None,
             "status": status,
+            "access": None if access is None else access.text(),
             **rows.search_parameters(metadata, sort_by, descending=descending, limit=limit, offset=offset),
         }
         found = await self._database.read(lambda db: db.execute(self._queries["search_threads"], parameters).fetchall())

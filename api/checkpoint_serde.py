@@ -1,0 +1,87 @@
+"""What may come out of a checkpoint: plain data, LangChain's messages, and the classes that the graphs declare.
+
+A checkpoint names the classes of the values in it, and to read it is to call them: whoever can write to the database
+could have anything called. So only what is known beforehand is; any other value comes back as the data it was made of.
+Pickles are never read.
+
+Format: `checkpointer.serde` of langgraph.json, https://docs.langchain.com/langgraph-platform/cli
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from api.errors import ConfigError, StorageError, invalid
+from api.registry import read_config
+from api.state_types import Symbol
+
+
+class StrictSerializer(JsonPlusSerializer):
+    """LangGraph's serializer without pickles; what it cannot read is one clear error.
+
+    Args:
+        json_modules: classes that checkpoints in the older JSON form may name; True: any.
+        msgpack_modules: likewise for the present form.
+    """
+
+    def __init__(
+        self,
+        *,
+        json_modules: Sequence[Symbol] | Literal[True] | None = None,
+        msgpack_modules: Sequence[Symbol] | Literal[True] | None = None,
+    ) -> None:
+        super().__init__(
+            pickle_fallback=False, allowed_json_modules=json_modules, allowed_msgpack_modules=msgpack_modules
+        )
+
+    def loads_typed(self, data: tuple[str, bytes]) -> Any:
+        """The value of what is stored.
+
+        Raises:
+            StorageError: it is stored in a form that is not read, a pickle for one, or is damaged.
+        """
+        try:
+            return super().loads_typed(data)
+        except (NotImplementedError, ValueError) as exc:
+            raise StorageError(f"A checkpoint holds a value of the form {data[0]!r} that cannot be read.") from exc
+
+
+class _Serde(BaseModel):
+    """The section."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    allowed_json_modules: list[list[str]] | Literal[True] | None = None
+    allowed_msgpack_modules: list[list[str]] | Literal[True] | None = None
+    pickle_fallback: Literal[False] = False
+
+
+def load_serde(path: Path) -> StrictSerializer:
+    """The serializer that langgraph.json asks for.
+
+    Raises:
+        ConfigError: the section cannot be used; pickles for one.
+    """
+    checkpointer = read_config(path).get("checkpointer") or {}
+    section = checkpointer.get("serde") if isinstance(checkpointer, dict) else None
+    try:
+        serde = _Serde.model_validate(section or {})
+    except ValidationError as exc:
+        raise ConfigError(invalid(exc, "checkpointer.serde").message) from exc
+    return StrictSerializer(
+        json_modules=_symbols(serde.allowed_json_modules), msgpack_modules=_pairs(serde.allowed_msgpack_modules)
+    )
+
+
+def _symbols(modules: list[list[str]] | Literal[True] | None) -> Sequence[Symbol] | Literal[True] | None:
+    return modules if modules is None or modules is True else [tuple(each) for each in modules]
+
+
+def _pairs(modules: list[list[str]] | Literal[True] | None) -> Sequence[Symbol] | Literal[True] | None:
+    """This form names a module as one text, whatever parts the section names it in."""
+    if modules is None or modules is True:
+        return modules
+    return [(".".join(module), name) for *module, name in modules]
