@@ -4,7 +4,7 @@ PORT ?= 2024
 BIN := .venv/bin
 SYNC := UV_PYTHON_DOWNLOADS=never UV_COMPILE_BYTECODE=1 $(BIN)/uv sync --quiet --frozen --inexact --python $(BIN)/python
 
-.PHONY: install run test lint typecheck bench fuzz load soak audit
+.PHONY: install run test lint typecheck bench faults fuzz load soak audit
 .DEFAULT_GOAL := run
 
 install: .venv/.installed
@@ -38,6 +38,9 @@ typecheck: .venv/.tools
 
 bench: .venv/.tools
 	$(BIN)/python -m benchmarks.service
+
+faults: .venv/.tools
+	$(BIN)/python -m tests.faults $(FAULTS)
 
 fuzz: .venv/.tools
 	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-100} FUZZ_SEED=$${FUZZ_SEED:-$$(date +%s)} $(BIN)/python -m pytest tests/hostile --timeout 1800

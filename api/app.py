@@ -23,10 +23,12 @@ from api.checkpoint_serde import load_serde
 from api.checkpointer_config import load_checkpointer_config
 from api.cron_scheduler import CronScheduler
 from api.crons import Crons
+from api.errors import StorageError, ThreadlineError, is_storage_failure
 from api.executor import CallbackFactory, Executor
 from api.guard import Access, Guard
 from api.headers import ConfigurableHeaders, load_configurable_headers
 from api.loop_lag import LoopLag
+from api.loop_watch import LoopWatch
 from api.metrics import Metrics, Observable
 from api.openapi import describe
 from api.registry import Registry, load
@@ -109,15 +111,32 @@ class Threadline:
 
         Raises:
             ConfigError: langgraph.json, or a graph that it names, cannot be used.
+            StorageError: the data cannot be read or written.
         """
         async with contextlib.AsyncExitStack() as stack:
-            await self._open(stack)
+            try:
+                await self._open(stack)
+            except Exception as exc:
+                if not is_storage_failure(exc) or isinstance(exc, ThreadlineError):
+                    raise
+                raise StorageError(f"The data in {self.settings.storage_dir} cannot be used: {exc}.") from exc
             self._stack = stack.pop_all()
         return self
 
     async def __aexit__(self, *exc: object) -> None:
         """Stops the worker; what still runs goes back to the queue. Closes the storage."""
         await self._stack.aclose()
+
+    async def drain(self, grace: float) -> None:
+        """Prepares for the end: starts no run, lets graphs stop after their superstep, then cuts the streams.
+
+        Args:
+            grace: seconds that runs have.
+        """
+        try:
+            await self._worker.drain(grace)
+        finally:
+            self.runs.end_streams()
 
     async def _open(self, stack: contextlib.AsyncExitStack) -> None:
         settings = self.settings
@@ -142,7 +161,10 @@ class Threadline:
         loop_lag.start()
         stack.callback(loop_lag.stop)
         checkpointer = await stack.enter_async_context(
-            open_checkpoints(settings.storage_dir / "checkpoints.sqlite", load_serde(settings.config))
+            open_checkpoints(
+                settings.storage_dir / "checkpoints.sqlite",
+                load_serde(settings.config, max_bytes=settings.max_state_bytes),
+            )
         )
         store = await stack.enter_async_context(
             open_store(settings.storage_dir / "store.sqlite", ttl=store_config.ttl, index=store_config.index)
@@ -159,7 +181,7 @@ class Threadline:
             on_end=self._on_end,
             tracing=tracing,
         )
-        worker = Worker(self.storage.queue, executor, settings)
+        worker = self._worker = Worker(self.storage.queue, executor, settings)
         self.runs = Runs(self.storage, worker, executor, settings, ttl)
         self.states = States(self.storage, self.registry)
         self.views = Views(self.runs, self.states)
@@ -174,7 +196,9 @@ class Threadline:
         stack.push_async_callback(self.runs.close)
         worker.start()
         stack.push_async_callback(worker.stop)
-        self.agents = Agents(self.registry, self.assistants)
+        watch = LoopWatch(settings.loop_stall_seconds, worker.running)
+        watch.start()
+        stack.callback(watch.stop)
         scheduler = CronScheduler(self.storage, self.run_requests, self.runs, self._clock, self._admit_cron)
         scheduler.start()
         stack.push_async_callback(scheduler.stop)

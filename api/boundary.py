@@ -9,7 +9,7 @@ import logging
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.errors import ThreadlineError
+from api.errors import StorageError, ThreadlineError, is_storage_failure
 from api.responses import error_response
 
 logger = logging.getLogger(__name__)
@@ -38,10 +38,12 @@ class Boundary:
             await self._app(scope, receive, noted)
         except ClientDisconnect:
             logger.debug("%s %r: the client went before its request was whole", scope["method"], scope["path"])
-        except Exception:
+        except Exception as exc:
             if scope["type"] != "http":
                 raise
             logger.exception("%s %r failed", scope["method"], scope["path"])
             if not started:
                 error = ThreadlineError("The server failed to answer this request.")
+                if is_storage_failure(exc):
+                    error = StorageError("The storage failed.")
                 await error_response(error)(scope, receive, send)

@@ -14,21 +14,24 @@ from typing import Any, Literal
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from api.errors import ConfigError, StorageError, invalid
+from api.errors import ConfigError, StateTooLargeError, StorageError, UnserializableError, invalid
 from api.registry import read_config
 from api.state_types import Symbol
 
 
 class StrictSerializer(JsonPlusSerializer):
-    """LangGraph's serializer without pickles; what it cannot read is one clear error.
+    """LangGraph's serializer without pickles, for values up to a size; what it cannot read is one clear error.
 
     Args:
+        max_bytes: of one value as it is stored: a checkpoint, or what a node writes to a channel. More would be stored
+            again and again.
         json_modules: classes that checkpoints in the older JSON form may name; True: any.
         msgpack_modules: likewise for the present form.
     """
 
     def __init__(
         self,
+        max_bytes: int,
         *,
         json_modules: Sequence[Symbol] | Literal[True] | None = None,
         msgpack_modules: Sequence[Symbol] | Literal[True] | None = None,
@@ -36,6 +39,22 @@ class StrictSerializer(JsonPlusSerializer):
         super().__init__(
             pickle_fallback=False, allowed_json_modules=json_modules, allowed_msgpack_modules=msgpack_modules
         )
+        self._max_bytes = max_bytes
+
+    def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
+        """A value as it is stored.
+
+        Raises:
+            StateTooLargeError: it is over the limit.
+            UnserializableError: some part of it cannot be stored.
+        """
+        try:
+            kind, data = super().dumps_typed(obj)
+        except TypeError as exc:
+            raise UnserializableError(f"The state cannot be stored: {exc}.") from exc
+        if len(data) > self._max_bytes:
+            raise StateTooLargeError(f"The state, or a value in it, is larger than {self._max_bytes} bytes.")
+        return kind, data
 
     def loads_typed(self, data: tuple[str, bytes]) -> Any:
         """The value of what is stored.
@@ -59,8 +78,12 @@ class _Serde(BaseModel):
     pickle_fallback: Literal[False] = False
 
 
-def load_serde(path: Path) -> StrictSerializer:
+def load_serde(path: Path, *, max_bytes: int) -> StrictSerializer:
     """The serializer that langgraph.json asks for.
+
+    Args:
+        path: langgraph.json.
+        max_bytes: of one value as it is stored.
 
     Raises:
         ConfigError: the section cannot be used; pickles for one.
@@ -72,7 +95,9 @@ def load_serde(path: Path) -> StrictSerializer:
     except ValidationError as exc:
         raise ConfigError(invalid(exc, "checkpointer.serde").message) from exc
     return StrictSerializer(
-        json_modules=_symbols(serde.allowed_json_modules), msgpack_modules=_pairs(serde.allowed_msgpack_modules)
+        max_bytes,
+        json_modules=_symbols(serde.allowed_json_modules),
+        msgpack_modules=_pairs(serde.allowed_msgpack_modules),
     )
 
 

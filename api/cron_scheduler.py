@@ -1,9 +1,10 @@
 """The cron scheduler: fires crons when they are due.
 
-    sleep until the next is due, or one changed ──> due ──claim──> RunRequests.build ──> Runs.create ──> sleep ...
+    sleep until the next is due, or one changed ──> due ──> RunRequests.build ──> Runs.create ──> sleep ...
 
 Nothing polls. A cron that came due while no server ran fires once when one starts, however many of its dates have
-passed, and goes on from there. Of all processes that see it due the one whose claim succeeds fires it.
+passed, and goes on from there. The run is created and the cron moved on in one transaction: whenever a process dies,
+and however many of them see the cron due, it fires once.
 """
 
 import asyncio
@@ -12,11 +13,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 
 from api.crons import run_of
-from api.errors import InvalidRequestError, ThreadlineError
+from api.errors import FencedError, InvalidRequestError, StorageError, ThreadlineError
 from api.run_requests import RunRequests
 from api.runs import RunRequest, Runs
 from api.schedules import Clock, next_date
-from api.schemas import Cron
+from api.schemas import Cron, FiredCron
 from api.storage.base import Storage
 
 logger = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ class CronScheduler:
         self._task = asyncio.create_task(self._fire_forever(), name="threadline-crons")
 
     async def stop(self) -> None:
-        """Fires no more; what was claimed gets its run first."""
+        """Fires no more; what is being fired gets its run first."""
         if self._task is None:
             return
         async with self._firing:
@@ -96,22 +97,27 @@ class CronScheduler:
             return now + _RETRY
 
     async def _fire_all(self, due: Sequence[Cron], now: datetime) -> None:
-        """Waits for all, also if one fails: none is left between its claim and its run."""
+        """Waits for all, also if one fails."""
         for result in await asyncio.gather(*(self._fire(cron, now) for cron in due), return_exceptions=True):
             if isinstance(result, BaseException):
                 raise result
 
     async def _fire(self, cron: Cron, now: datetime) -> None:
-        # Claimed first: a process that dies right now leaves one date out, rather than making two runs of it.
-        claimed = await self._crons.claim(cron, _following(cron, now))
-        if claimed is None:
-            return
+        following = _following(cron, now)
         try:
-            await self._runs.create(await self._request(claimed))
+            await self._runs.create(await self._request(cron), FiredCron(cron, following))
+        except FencedError:
+            return  # If it was only changed, it is still due.
+        except StorageError:
+            raise
         except ThreadlineError as exc:
             logger.error("cron %s made no run: %s", cron.cron_id, exc.message)
         except Exception:
             logger.exception("cron %s made no run", cron.cron_id)
+        else:
+            return
+        # What cannot be made now is left out.
+        await self._crons.claim(cron, following)
 
     async def _request(self, cron: Cron) -> RunRequest:
         request = await self._requests.build(run_of(cron), cron.thread_id)

@@ -147,6 +147,13 @@ class OverloadedError(ThreadlineError):
     code = "overloaded"
 
 
+class ShuttingDownError(ThreadlineError):
+    """The server ends; the run goes on after its next start, and so does a stream from where it was cut."""
+
+    status = 503
+    code = "shutting_down"
+
+
 class UnsupportedError(ThreadlineError):
     """The option is known, but this server does not support it."""
 
@@ -171,6 +178,13 @@ class UnserializableError(ThreadlineError):
     """A value of the graph has no JSON form."""
 
     code = "not_serializable"
+
+
+class StateTooLargeError(ThreadlineError):
+    """The graph's state, or a value in it, is over the limit."""
+
+    status = 413
+    code = "state_too_large"
 
 
 class ConfigError(ThreadlineError):
@@ -199,6 +213,7 @@ _BY_CLASS = {
     "openai.BadRequestError": ("model_rejected", "The model's server rejected the request.", 502),
     "openai.APIError": ("model_error", "The model's server failed.", 502),
     "httpx.TimeoutException": ("upstream_timeout", "A connection timed out.", 504),
+    "sqlite3.DatabaseError": ("storage_failed", "The storage failed.", 503),
     "httpx.TransportError": ("upstream_unreachable", "A connection failed or was cut.", 502),
     "langgraph.errors.GraphRecursionError": ("recursion_limit", "The graph reached its recursion limit.", 500),
     "langgraph.errors.InvalidUpdateError": ("invalid_update", "The graph did not accept the input or an update.", 400),
@@ -210,7 +225,9 @@ _BY_CLASS = {
 STATUS_BY_CODE = {code: status for code, _, status in _BY_CLASS.values()} | {
     "cancelled": 409,
     "context_length_exceeded": 422,
+    "storage_failed": 503,
     "timeout": 504,
+    "too_many_attempts": 500,
 }
 """What `invoke` answers for the code of a failed run; 500 for any other."""
 
@@ -223,6 +240,11 @@ def run_error(exc: BaseException) -> RunError:
     """
     code, message = _told(exc)
     return RunError(code, message, exc)
+
+
+def is_storage_failure(exc: BaseException) -> bool:
+    """Whether the storage failed, whoever called it: the service, or LangGraph's own saver or store."""
+    return _told(exc)[0] == StorageError.code
 
 
 def _told(exc: BaseException) -> tuple[str, str]:

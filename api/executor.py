@@ -5,21 +5,24 @@ claimed run ──> graph.astream / astream_events ──fold──> EventLog.ap
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Protocol, cast, get_type_hints
+from typing import Any, Protocol, TypeVar, cast, get_type_hints
 
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.runnables import Runnable, RunnableConfig
+from langgraph.errors import GraphDrained
 from langgraph.pregel import Pregel
+from langgraph.runtime import RunControl
 from langgraph.types import Command, StateSnapshot
 
 from api.callers import of_graph
-from api.errors import FencedError, RunError, UnserializableError, run_error
+from api.errors import FencedError, RunError, StorageError, UnserializableError, is_storage_failure, run_error
 from api.events import Entry
 from api.logs import logged
 from api.metrics import Metrics
@@ -40,6 +43,11 @@ logger = logging.getLogger(__name__)
 
 _LONGEST_LAG = 0.005
 """Seconds that a run which only appends may be ahead of its readers."""
+
+_RETRY_SECONDS = 1.0
+"""After the storage failed to end a run."""
+
+T = TypeVar("T")
 
 AnyPregel = Pregel[Any, Any, Any, Any]
 
@@ -66,7 +74,11 @@ class Cancelled(Exception):  # noqa: N818  # an outcome, not a failure
     """A client cancelled the run."""
 
 
-@dataclass(slots=True)
+class Drained(Exception):  # noqa: N818  # an outcome, not a failure
+    """The graph stopped after a superstep, as it was asked to: another attempt goes on from there."""
+
+
+@dataclass(slots=True, eq=False)
 class _Attempt:
     """What one attempt carries along."""
 
@@ -75,6 +87,8 @@ class _Attempt:
     tracker: RunTracker
     handlers: Sequence[BaseCallbackHandler] = ()
     """Called back besides the tracker."""
+    control: RunControl = field(default_factory=RunControl)
+    """Asks the graph to stop after the superstep that is under way."""
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     events: int = 0
     """The seq of the last event appended."""
@@ -117,6 +131,17 @@ class Executor:
         self._callbacks = callbacks
         self._on_end = on_end
         self._tracing = tracing or Untraced()
+        self._attempts: set[_Attempt] = set()
+        self._draining = asyncio.Event()
+
+    def drain(self) -> None:
+        """Asks every graph that keeps checkpoints to stop after its superstep; its run goes back to the queue.
+
+        Others, and a superstep that takes long, go on until their task is cancelled.
+        """
+        self._draining.set()
+        for attempt in self._attempts:
+            attempt.control.request_drain()
 
     async def execute(self, run: Run) -> None:
         """Runs one attempt to its end: exactly one terminal event, whatever fails.
@@ -127,6 +152,9 @@ class Executor:
         """
         tracker = RunTracker()
         attempt = _Attempt(run, _fold(run, tracker), tracker)
+        self._attempts.add(attempt)
+        if self._draining.is_set():
+            attempt.control.request_drain()
         with (
             logged(**_log_fields(run)),
             self._metrics.running(run) as measured,
@@ -142,11 +170,20 @@ class Executor:
                 await _unbroken(self._finish(attempt, status, error))
             except FencedError:
                 logger.warning("run %s: attempt %d was replaced by another", run.run_id, run.attempt)
+            except Drained:
+                await self._give_back(run)
             except asyncio.CancelledError:
-                await self._queue.release(run.run_id, run.attempt)
+                await self._give_back(run)
                 raise
             finally:
+                self._attempts.discard(attempt)
                 await self._log.close_run(run.run_id)
+
+    async def _give_back(self, run: Run) -> None:
+        """To the queue, with all that it has logged: the next attempt, of whichever process, counts on from there."""
+        with contextlib.suppress(FencedError):
+            await self._log.flush(run.run_id)
+        await self._queue.release(run.run_id, run.attempt)
 
     async def abandon(self, run: Run) -> None:
         """Ends a run that never started, because it was cancelled before.
@@ -162,10 +199,14 @@ class Executor:
         try:
             if attempt.run.cancel is not None:
                 raise Cancelled
+            if attempt.run.attempt > self._settings.max_attempts:
+                raise RunError("too_many_attempts", f"{attempt.run.attempt - 1} attempts of the run were cut short.")
             async with asyncio.timeout(self._settings.run_timeout) as deadline:
                 await self._drive(attempt)
         except FencedError:
             raise
+        except GraphDrained as exc:
+            raise Drained from exc
         except asyncio.CancelledError:
             if attempt.run.cancel is None:
                 raise
@@ -210,7 +251,7 @@ class Executor:
     async def _drive_graph(
         self, attempt: _Attempt, fold: NativeFold, graph: AnyPregel, graph_input: Any, config: RunnableConfig
     ) -> None:
-        stream = graph.astream(graph_input, config, stream_mode=list(STREAM_MODES), **_options(attempt.run, graph))
+        stream = graph.astream(graph_input, config, stream_mode=list(STREAM_MODES), **_options(attempt, graph))
         async with aclosing(cast("AsyncGenerator[tuple[str, Any]]", stream)) as parts:
             async for mode, payload in parts:
                 await self._append(attempt, fold.feed(mode, payload))
@@ -218,7 +259,7 @@ class Executor:
     async def _drive_events(
         self, attempt: _Attempt, fold: EventsFold, graph: Runnable[Any, Any], graph_input: Any, config: RunnableConfig
     ) -> None:
-        options = _options(attempt.run, graph) if isinstance(graph, Pregel) else {}
+        options = _options(attempt, graph) if isinstance(graph, Pregel) else {}
         stream = graph.astream_events(graph_input, config, version="v2", **options)
         async with aclosing(cast("AsyncGenerator[Mapping[str, Any]]", stream)) as events:
             async for event in events:
@@ -236,7 +277,7 @@ class Executor:
             async for chunk in graph.astream(graph_input, config):
                 await self._append(attempt, fold.feed((), "values", chunk))
             return
-        options = {**_options(attempt.run, graph), "stream_mode": fold.modes, "subgraphs": fold.subgraphs}
+        options = {**_options(attempt, graph), "stream_mode": fold.modes, "subgraphs": fold.subgraphs}
         if fold.events:
             events = graph.astream_events(graph_input, config, version="v2", **options)
             async with aclosing(cast("AsyncGenerator[Mapping[str, Any]]", events)) as stream:
@@ -271,17 +312,39 @@ class Executor:
         """The row first, then the terminal event: whoever sees that event finds the thread free."""
         run = attempt.run
         closing = list(attempt.fold.end(status, error))
-        if len(closing) > 1:
-            await self._log.append(run.run_id, run.attempt, closing[:-1])
-        logged = await self._log.flush(run.run_id)
-        if run.cancel == "rollback" and self._registry.checkpointer is not None:
-            await self._registry.checkpointer.adelete_for_runs([run.run_id])
+        logged = await self._log_surely(run, closing[:-1])
+        if run.cancel == "rollback" and (checkpointer := self._registry.checkpointer) is not None:
+            await self._surely(run, lambda: checkpointer.adelete_for_runs([run.run_id]))
         outcome = await self._outcome(attempt, status, error)
-        await self._queue.finish(run.run_id, run.attempt, outcome, events=logged + 1)
-        await self._log.append(run.run_id, run.attempt, closing[-1:])
-        await self._log.flush(run.run_id)
+        await self._surely(run, lambda: self._queue.finish(run.run_id, run.attempt, outcome, events=logged + 1))
+        await self._log_surely(run, closing[-1:])
         if self._on_end is not None:
             await self._on_end(run, outcome, attempt.started_at)
+
+    async def _log_surely(self, run: Run, entries: Sequence[Entry]) -> int:
+        """Appends and makes durable; the seq of the last event."""
+        # Opens the log for this attempt, whoever wrote it before; then an append fails only after it took the entries.
+        await self._surely(run, lambda: self._log.append(run.run_id, run.attempt, ()))
+        with contextlib.suppress(StorageError):
+            await self._log.append(run.run_id, run.attempt, entries)
+        return await self._surely(run, lambda: self._log.flush(run.run_id))
+
+    async def _surely(self, run: Run, act: Callable[[], Awaitable[T]]) -> T:
+        """Does what ends a run; while the storage fails (its disk is full, say) again and again.
+
+        Raises:
+            StorageError: the server ends before it worked: the run goes on after the next start.
+        """
+        while True:
+            try:
+                return await act()
+            except Exception as exc:
+                if not is_storage_failure(exc) or self._draining.is_set():
+                    raise
+                logger.error("run %s cannot be ended now: %s", run.run_id, exc)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_RETRY_SECONDS):
+                    await self._draining.wait()
 
     async def _outcome(self, attempt: _Attempt, status: EndStatus, error: RunError | None) -> Outcome:
         fold = attempt.fold
@@ -326,7 +389,11 @@ class Executor:
         if run.kwargs["source"] == "langgraph":
             # Every checkpoint keeps a copy of this: the native API, which does not promise it, saves the space.
             identity |= {"graph_id": run.kwargs["graph_id"], "assistant_id": run.assistant_id}
-        attempt = {"run_attempt": run.attempt, "langgraph_version": LANGGRAPH} if "stream_mode" in run.kwargs else {}
+        attempt: Json = (
+            {"run_attempt": run.attempt, "langgraph_version": LANGGRAPH} if "stream_mode" in run.kwargs else {}
+        )
+        if run.attempt > 1:
+            attempt["run_attempt"] = run.attempt  # the fence of checkpoints.sql
         caller = of_graph(run.kwargs["caller"]) if "caller" in run.kwargs else {}
         config: dict[str, Any] = {
             **given,
@@ -383,10 +450,13 @@ def _fold(run: Run, tracker: RunTracker) -> NativeFold | EventsFold | LangGraphF
 _OPTIONS = ("durability", "interrupt_before", "interrupt_after")
 
 
-def _options(run: Run, graph: AnyPregel) -> Json:
-    """Arguments of `astream` that a request may give."""
+def _options(attempt: _Attempt, graph: AnyPregel) -> dict[str, Any]:
+    """Arguments of `astream`: those that a request may give, and the control if the graph can go on later."""
+    run = attempt.run
     options = {name: run.kwargs[name] for name in _OPTIONS if run.kwargs.get(name) is not None}
-    if not graph.checkpointer:
+    if graph.checkpointer:
+        options["control"] = attempt.control
+    else:
         options.pop("durability", None)
     context = run.kwargs.get("context")
     if context is not None:

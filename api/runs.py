@@ -11,11 +11,22 @@ from langchain_core.utils.uuid import uuid7
 
 from api.access_filter import AccessFilter
 from api.checkpointer_config import ThreadTtl
-from api.errors import FencedError, GapError, NotFoundError, OverloadedError, ThreadlineError
+from api.errors import FencedError, GapError, NotFoundError, OverloadedError, ShuttingDownError, ThreadlineError
 from api.events import END, Event, end
 from api.executor import Executor
 from api.origins import current_kwargs
-from api.schemas import TERMINAL, CancelAction, EndStatus, Json, MultitaskStrategy, Run, RunStatus, Source, Thread
+from api.schemas import (
+    TERMINAL,
+    CancelAction,
+    EndStatus,
+    FiredCron,
+    Json,
+    MultitaskStrategy,
+    Run,
+    RunStatus,
+    Source,
+    Thread,
+)
 from api.serde import dumps, loads
 from api.settings import Settings
 from api.storage.base import Storage
@@ -78,6 +89,7 @@ class Runs:
         self._settings = settings
         self._ttl = ttl or ThreadTtl()
         self._readers: Counter[str] = Counter()
+        self._ending = False
         self._doomed: dict[str, Run] = {}
         """Runs that have ended and are to be deleted, by id."""
         self._deletions: dict[str, asyncio.Task[None]] = {}
@@ -94,6 +106,11 @@ class Runs:
         """Ids of runs that have ended and that this process will delete."""
         return self._doomed.keys()
 
+    def end_streams(self) -> None:
+        """Whoever follows a run that has not ended gets a ShuttingDownError, now and from now on."""
+        self._ending = True
+        self._storage.log.end_waits()
+
     async def close(self) -> None:
         """Ends what waits to delete something."""
         deletions = list(self._deletions.values())
@@ -101,12 +118,17 @@ class Runs:
             task.cancel()
         await asyncio.gather(*deletions, return_exceptions=True)
 
-    async def create(self, request: RunRequest) -> Run:
+    async def create(self, request: RunRequest, fired: FiredCron | None = None) -> Run:
         """Creates a pending run, and its thread if none is named; it starts at once.
+
+        Args:
+            request: what is needed.
+            fired: the cron that the run is made for, if it is; moved on with it.
 
         Raises:
             NotFoundError: the thread does not exist.
             ConflictError: the thread has a run under way.
+            FencedError: the cron was fired, changed or deleted meanwhile.
             OverloadedError: too many runs wait, of all or of the thread.
         """
         await self._check_waiting(request)
@@ -130,7 +152,12 @@ class Runs:
         )
         limit = self._settings.max_queued_runs
         for marked in await self._storage.queue.enqueue(
-            run, thread=thread, thread_config=request.thread_config, access=request.access, limit=limit
+            run,
+            thread=thread,
+            thread_config=request.thread_config,
+            access=request.access,
+            limit=limit,
+            fired=fired,
         ):
             await self._stop(marked, marked.cancel or "interrupt")
         return run
@@ -194,6 +221,7 @@ class Runs:
         Raises:
             NotFoundError: there is no such run.
             GapError: events past the cursor are no longer kept.
+            ShuttingDownError: the server ends before the run does.
         """
         self._readers[run_id] += 1
         deletion = None
@@ -230,6 +258,8 @@ class Runs:
                 async for last in self._conclude(run_id, after):
                     yield last
                 return
+            elif self._ending:
+                raise ShuttingDownError("The server is shutting down; the run goes on when it is back.")
             elif not await log.wait(run_id, after, silence):
                 ended = (await self._record(run_id)).status in TERMINAL
                 if not ended:

@@ -133,3 +133,13 @@ class Cron:
     enabled: bool = True
     caller: Json | None = None
     """Who made it, and whose its runs are; None: nobody had to say who they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class FiredCron:
+    """A cron that a run is made for."""
+
+    cron: Cron
+    """As it was when it was due."""
+    following: datetime | None
+    """Its next date."""

@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 from langgraph.errors import EmptyInputError, GraphBubbleUp, InvalidUpdateError, TaskNotFound
 
-from api.errors import UnserializableError
+from api.errors import ThreadlineError, UnserializableError
 from api.redaction import redacted
 
 Fragment = orjson.Fragment
@@ -35,6 +35,7 @@ _OPEN_ERRORS = (
     GraphBubbleUp,
     EmptyInputError,
     TaskNotFound,
+    ThreadlineError,
 )
 
 _OPEN_NAMES = frozenset(error.__name__ for error in _OPEN_ERRORS)

@@ -36,7 +36,11 @@ class Settings(BaseSettings):
     max_batch_inputs: int = Field(default=100, ge=1)
     max_event_bytes: int = Field(default=16 << 20, ge=1024)
     """An event larger than this fails its run."""
+    max_state_bytes: int = Field(default=32 << 20, ge=1024)
+    """A state, or a value that a node writes to it, that is stored as more than this fails its run."""
     max_run_events: int = Field(default=1_000_000, ge=100)
+    max_attempts: int = Field(default=25, ge=1)
+    """How often a run is begun or taken up again; one that kills its server each time ends."""
     events_ttl: float = Field(default=7 * 24 * 3600.0, ge=0)
     """How long the events of a finished run are kept; 0 is for good. Its record, its thread and state stay."""
     runs_ttl: float = Field(default=0.0, ge=0)
@@ -69,6 +73,9 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(default=30.0, gt=0)
     """How long a run stays with a worker that shows no sign of life."""
     shutdown_grace: float = Field(default=5.0, ge=0)
+    """How long graphs have, when the server ends, to reach the end of a superstep."""
+    loop_stall_seconds: float = Field(default=1.0, gt=0)
+    """A block of the event loop that is this long is logged with its stack."""
 
     log_format: Annotated[LogFormat, _lower] = "text"
     """How the lines on stderr are written by `threadline serve`; an app that is mounted leaves that to its host."""

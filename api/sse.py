@@ -16,7 +16,7 @@ from prometheus_client import Gauge
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from api.errors import InvalidCursorError
+from api.errors import InvalidCursorError, ShuttingDownError
 from api.events import Event
 from api.protocols.native import Framing
 from api.turns import Turns
@@ -33,6 +33,10 @@ PADDING_SECONDS = 5.0
 
 _MAX_DIGITS = 18
 """Of an event's id: what a database counts with."""
+
+_FAREWELLS = {SSE: b": the server is shutting down, reconnect\nretry: 1000\n\n", NDJSON: b"", TEXT: b""}
+"""Last on a stream that is cut because the server ends. No last chunk follows, so that every client knows that the
+stream is not whole: browsers and LangGraph's SDKs reconnect, with the id of the last event that they have."""
 
 _HEARTBEATS = {SSE: b": heartbeat\n\n", NDJSON: b"\n", TEXT: b""}
 
@@ -65,12 +69,17 @@ class EventStream(Response):
         self._batches = batches
         self._framing = framing
         self._heartbeat = _HEARTBEATS[media_type]
+        self._farewell = _FAREWELLS[media_type]
         self._open_streams = open_streams
         self._on_disconnect = on_disconnect
         self.init_headers({"cache-control": "no-store", "x-accel-buffering": "no", **(headers or {})})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Sends the response; returns when the stream has ended or the client is gone."""
+        """Sends the response; returns when the stream has ended or the client is gone.
+
+        Raises:
+            asyncio.CancelledError: the server ends; it closes the connection in the middle of the response.
+        """
         with self._open_streams.track_inprogress():
             turns: Turns = scope["app"].state.threadline.turns
             sending = asyncio.create_task(self._send(send, turns))
@@ -82,20 +91,26 @@ class EventStream(Response):
                 for task in (sending, leaving):
                     task.cancel()
                 await asyncio.gather(sending, leaving, return_exceptions=True)
+        if sending.done() and not sending.cancelled() and isinstance(sending.exception(), ShuttingDownError):
+            raise asyncio.CancelledError
         if not finished and self._on_disconnect is not None:
             await self._on_disconnect()
 
     async def _send(self, send: Send, turns: Turns) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        async with aclosing(self._batches) as batches:
-            async for batch in batches:
-                parts = list(_parts(batch))
-                for part in parts:
-                    if len(parts) > 1:
-                        await turns.take()
-                    body = self._framing(part) if part else self._heartbeat
-                    if body:
-                        await send({"type": "http.response.body", "body": body, "more_body": True})
+        try:
+            async with aclosing(self._batches) as batches:
+                async for batch in batches:
+                    parts = list(_parts(batch))
+                    for part in parts:
+                        if len(parts) > 1:
+                            await turns.take()
+                        body = self._framing(part) if part else self._heartbeat
+                        if body:
+                            await send({"type": "http.response.body", "body": body, "more_body": True})
+        except ShuttingDownError:
+            await send({"type": "http.response.body", "body": self._farewell, "more_body": True})
+            raise
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
@@ -134,6 +149,8 @@ class PaddedJson(Response):
                 if not self._content.done():
                     await send({"type": "http.response.body", "body": b"\n", "more_body": True})
             if self._content.done():
+                if isinstance(self._content.exception(), ShuttingDownError):
+                    raise asyncio.CancelledError  # as for a stream: the answer is not whole
                 await send({"type": "http.response.body", "body": self._content.result(), "more_body": False})
         finally:
             gone = not self._content.done()

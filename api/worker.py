@@ -14,6 +14,7 @@ import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from api.errors import ThreadlineError
 from api.executor import Executor
 from api.schemas import CancelAction, Run
 from api.settings import Settings
@@ -53,22 +54,42 @@ class Worker:
         self._look = asyncio.Event()
         """Set when a run that was claimed just now may have been cancelled."""
         self._loops: list[asyncio.Task[None]] = []
+        self._holding = contextlib.ExitStack()
 
     def start(self) -> None:
         """Begins to claim runs."""
+        holding = self._queue.hold(
+            self.worker_id, self._settings.lease_seconds, busy=lambda: bool(self._running), on_mark=self._look.set
+        )
+        self._holding.enter_context(holding)
         self._loops = [
             asyncio.create_task(self._claim_forever(), name="threadline-claim"),
             asyncio.create_task(self._heartbeat_forever(), name="threadline-heartbeat"),
         ]
 
-    async def stop(self) -> None:
-        """Claims no more; runs have the grace time to end, what is left goes back to the queue."""
+    async def drain(self, grace: float) -> None:
+        """Claims no more; graphs stop after their superstep, what takes longer is cancelled. The runs that have not
+        ended go back to the queue.
+
+        Args:
+            grace: seconds that a superstep has.
+        """
         await _cancel_all(self._loops[:1])
+        self._executor.drain()
         tasks = [running.task for running in self._running.values()]
-        if tasks:
-            await asyncio.wait(tasks, timeout=self._settings.shutdown_grace)
+        if tasks and grace > 0:
+            await asyncio.wait(tasks, timeout=grace)
         await _cancel_all(tasks)
+
+    async def stop(self) -> None:
+        """Drains, if that has not been done yet, and ends."""
+        await self.drain(self._settings.shutdown_grace)
         await _cancel_all(self._loops)
+        self._holding.close()
+
+    def running(self) -> list[str]:
+        """Ids of the runs that execute here; may be called on any thread."""
+        return list(self._running)
 
     def cancel(self, run_id: str, action: CancelAction) -> bool:
         """Stops a run that executes here, at once; False if it does not."""
@@ -98,6 +119,9 @@ class Worker:
                 self._slots.release()
                 await self._queue.wait(await self._until_due())
                 continue
+            if (earlier := self._running.get(run.run_id)) is not None:
+                # This process was suspended for longer than the lease: the attempt that it still executes is void.
+                await _cancel_all([earlier.task])
             task = asyncio.create_task(self._execute(run), name=f"threadline-run-{run.run_id}")
             self._running[run.run_id] = _Running(run, task)
 
@@ -110,7 +134,9 @@ class Worker:
         try:
             await self._executor.execute(run)
         except Exception:
-            logger.exception("run %s could not be ended; its lease will expire", run.run_id)
+            logger.exception("run %s could not be ended; another attempt goes on with it", run.run_id)
+            with contextlib.suppress(ThreadlineError):
+                await self._queue.release(run.run_id, run.attempt)
         finally:
             del self._running[run.run_id]
             self._slots.release()

@@ -47,6 +47,7 @@ LEVELS: list[set[str]] = [
         "json_schemas",
         "executor",
         "worker",
+        "loop_watch",
         "protocols",
         "run_requests",
         "thread_streams",

@@ -15,11 +15,13 @@ import math
 import os
 import shlex
 import socket
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from types import FrameType
 from urllib.parse import urlsplit
 
 import typer
@@ -35,6 +37,11 @@ from api.cli.terminal import fail, plain
 from api.errors import ThreadlineError
 from api.logs import configure
 from api.settings import Settings
+
+_FORCED_SECONDS = 2.0
+"""After a second signal; a killed server loses nothing either."""
+_ONE_SIGNAL_SECONDS = 0.3
+"""Signals that come together are one: a terminal tells every process of a group, and a supervisor its child again."""
 
 _QUESTION = '{"input": "What is (3 + 4) * 5 ** 2?"}'
 
@@ -66,6 +73,8 @@ class Server(uvicorn.Server):
         self._settings = settings
         self._on_ready = on_ready
         self._lifespan = contextlib.AsyncExitStack()
+        self._forced = asyncio.Event()
+        self._told_at = 0.0
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Enters the lifespan, then listens.
@@ -81,14 +90,40 @@ class Server(uvicorn.Server):
         self._on_ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stops listening, ends what is open, then leaves the lifespan; runs have what is left of the grace time."""
-        began = time.monotonic()
+        """Stops listening, drains the runs and then the streams that read them, and leaves the lifespan."""
+        draining = asyncio.create_task(self._drain())
         try:
             await super().shutdown(sockets)
         finally:
-            left = 0.0 if self.force_exit else self._settings.shutdown_grace - (time.monotonic() - began)
-            self._settings.shutdown_grace = max(0.0, left)
+            await draining
+            # Whatever still runs has had its time.
+            self._settings.shutdown_grace = 0.0
             await self._lifespan.aclose()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """The first signal drains; the second one ends at once, even if the event loop is blocked."""
+        now = time.monotonic()
+        if not self.should_exit:
+            self._told_at = now
+            super().handle_exit(sig, frame)
+        if now - self._told_at < _ONE_SIGNAL_SECONDS:
+            return
+        self.force_exit = True
+        with contextlib.suppress(RuntimeError):  # the loop has ended already
+            asyncio.get_running_loop().call_soon_threadsafe(self._forced.set)
+        last = threading.Timer(_FORCED_SECONDS, os._exit, (1,))
+        last.daemon = True
+        last.start()
+
+    async def _drain(self) -> None:
+        threadline: Threadline = self._app.state.threadline
+        draining = asyncio.create_task(threadline.drain(self._settings.shutdown_grace))
+        forced = asyncio.create_task(self._forced.wait())
+        await asyncio.wait((draining, forced), return_when=asyncio.FIRST_COMPLETED)
+        for task in (draining, forced):
+            task.cancel()
+        await asyncio.gather(draining, forced, return_exceptions=True)
+        await threadline.drain(0)
 
 
 class _WithoutCuts(logging.Filter):
@@ -139,7 +174,8 @@ def _run(options: ServeOptions, sockets: list[socket.socket]) -> None:
         limit_concurrency=settings.max_connections + 1,
         log_config=None,
         access_log=options.access_log,
-        timeout_graceful_shutdown=math.ceil(settings.shutdown_grace),
+        # Streams end when the runs have been drained; this is for clients that do not read.
+        timeout_graceful_shutdown=math.ceil(settings.shutdown_grace) + 1,
     )
     ready = functools.partial(_announce, app.state.threadline, _url(options.host, sockets[0]))
     try:

@@ -122,6 +122,8 @@ class NativeFold:
         self._calling_messages: set[str] = set()
         self._final: Mapping[str, Any] | None = None
         self._started = False
+        self._again = False
+        """Whether this attempt goes on from an earlier one's checkpoint, which may hold the answer already."""
 
     @property
     def tools_run(self) -> bool:
@@ -137,6 +139,7 @@ class NativeFold:
         }
         if run.attempt > 1:
             payload["attempt"] = run.attempt
+            self._again = True
         yield entry("run", payload)
 
     def feed(self, mode: str, payload: Any) -> Iterator[Entry]:
@@ -208,6 +211,8 @@ class NativeFold:
             self._started = True
             for message in messages_in(values):
                 self._note_earlier(message)
+            if self._again and isinstance(values, dict) and isinstance(final := values.get("final_answer"), Mapping):
+                self._final = final
         if isinstance(values, dict) and _INTERRUPT in values:
             values = {key: value for key, value in values.items() if key != _INTERRUPT}
         self.values = values

@@ -9,6 +9,7 @@ after another attempt has claimed the run it changes nothing and raises FencedEr
 """
 
 from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
@@ -20,6 +21,7 @@ from api.schemas import (
     CancelAction,
     Cron,
     CronSort,
+    FiredCron,
     Json,
     Outcome,
     Run,
@@ -170,8 +172,11 @@ class RunQueue(Protocol):
         thread_config: Json | None = None,
         access: AccessFilter | None = None,
         limit: int | None = None,
+        fired: FiredCron | None = None,
     ) -> Sequence[Run]:
         """Adds a pending run, and its thread if that is given and does not exist, in one transaction; wakes a worker.
+
+        A run of a cron moves that on to its following date, in the same transaction: neither happens without the other.
 
         The run's `multitask_strategy` decides about other pending or running runs of the thread: `reject` refuses,
         `enqueue` waits behind them, `interrupt` and `rollback` mark them to be cancelled so. The thread's metadata gets
@@ -183,6 +188,7 @@ class RunQueue(Protocol):
         Raises:
             NotFoundError: no such thread, and none given; or `access` does not match its metadata.
             ConflictError: the thread is busy and the strategy is `reject`; or the run's id is taken.
+            FencedError: the cron was fired, changed or deleted meanwhile.
             OverloadedError: `limit` runs are pending or running already.
         """
 
@@ -198,6 +204,19 @@ class RunQueue(Protocol):
     async def heartbeat(self, worker_id: str, lease_seconds: float) -> Sequence[Run]:
         """Extends the leases of all runs of the worker; returns those runs, their `cancel` included."""
 
+    def hold(
+        self, worker_id: str, lease_seconds: float, busy: Callable[[], bool], on_mark: Callable[[], None]
+    ) -> AbstractContextManager[None]:
+        """Extends the leases of all runs of the worker until its end, whatever holds up the event loop.
+
+        Args:
+            worker_id: the worker.
+            lease_seconds: from each beat on.
+            busy: whether the worker has a run; may be called on another thread.
+            on_mark: called on the loop when a run of the worker may have been marked to be cancelled, elsewhere.
+        """
+        return nullcontext()
+
     async def request_cancel(self, run_id: str, action: CancelAction) -> Run | None:
         """Records that a pending or running run is to be cancelled; the run as it then is.
 
@@ -209,6 +228,8 @@ class RunQueue(Protocol):
         interrupts, error and count of events, in one transaction; wakes a worker.
 
         It comes before the terminal event is appended, so that whoever sees that event finds the thread free.
+
+        A run that never started (attempt 0) leaves the thread's values, interrupts and error as they are.
 
         A run that ends without having begun, while another of its thread is under way, gets its `base` when that one
         ends: until then it is -1.
@@ -237,6 +258,8 @@ class EventLog(Protocol):
     async def append(self, run_id: str, attempt: int, entries: Sequence[Entry]) -> int:
         """Adds entries in order and returns the seq of the last; waits only if too much is not durable yet.
 
+        Without entries it only makes this attempt the writer, so that a `flush` is of this one and not an earlier one.
+
         Raises:
             FencedError: another attempt has the run (this can show on a later call than the one that wrote).
         """
@@ -254,6 +277,10 @@ class EventLog(Protocol):
         Raises:
             GapError: events after the cursor existed, but are no longer kept.
         """
+
+    def end_waits(self) -> None:
+        """Every `wait` that is under way returns now, as if its time were up; so that a stream can be told to end."""
+        return None  # noqa: RET501  # not abstract: waits of a backend may also end by their timeout
 
     async def wait(self, run_id: str, after: int, timeout: float) -> bool:
         """Waits until an event with seq > after is visible; False after `timeout` seconds. A run that does not exist
@@ -424,7 +451,7 @@ class Crons(Protocol):
             following: its next date.
 
         Returns:
-            The cron as it now is, for the caller to fire; None if it was claimed, changed or deleted meanwhile.
+            The cron as it now is; None if it was claimed, changed or deleted meanwhile.
         """
 
     async def wait(self) -> None:

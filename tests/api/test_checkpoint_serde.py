@@ -75,7 +75,7 @@ async def test_what_cannot_be_allowed_stops_the_start(tmp_path: Path, serde: Any
 def test_foreign_classes_come_back_as_data_and_are_not_called(calls: list[str]) -> None:
     from tests.api.declared import Undeclared
 
-    serializer = StrictSerializer()
+    serializer = StrictSerializer(1 << 20)
     stored = serializer.dumps_typed({"a": Undeclared("x")})
     assert b"Undeclared" in stored[1]
     assert serializer.loads_typed(stored) == {"a": {"text": "x"}}
@@ -88,9 +88,9 @@ def test_pickles_are_refused_and_not_called(calls: list[str]) -> None:
     stored = pickle.dumps(Planted("x"))
     calls.clear()
     with pytest.raises(StorageError, match="'pickle' that cannot be read"):
-        StrictSerializer().loads_typed(("pickle", stored))
+        StrictSerializer(1 << 20).loads_typed(("pickle", stored))
     with pytest.raises(StorageError):
-        StrictSerializer().loads_typed(("msgpack", b"\xc1"))
+        StrictSerializer(1 << 20).loads_typed(("msgpack", b"\xc1"))
     assert calls == []
 
 

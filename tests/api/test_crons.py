@@ -507,7 +507,7 @@ class FailingOnce:
     def __init__(self, **cron: Any) -> None:
         self.cron = SimpleNamespace(**cron)
         self.asked = 0
-        self.claimed = asyncio.Event()
+        self.began = asyncio.Event()
         self.creating = asyncio.Event()
         self.created = asyncio.Event()
 
@@ -515,14 +515,10 @@ class FailingOnce:
         self.asked += 1
         if self.asked == 1:
             raise StorageError("no answer")
-        return [] if self.claimed.is_set() else [self.cron]
+        return [] if self.created.is_set() else [self.cron]
 
     async def next_due(self, now: datetime) -> None:
         return None
-
-    async def claim(self, cron: Any, following: datetime | None) -> Any:
-        self.claimed.set()
-        return cron
 
     async def wait(self) -> None:
         await asyncio.Event().wait()
@@ -530,12 +526,13 @@ class FailingOnce:
     async def build(self, body: Any, thread_id: str | None) -> Any:
         return SimpleNamespace(kwargs={"config": {}})
 
-    async def create(self, request: Any) -> None:
+    async def create(self, request: Any, fired: Any) -> None:
+        self.began.set()
         await self.creating.wait()
         self.created.set()
 
 
-async def test_scheduler_outlives_a_failure_and_ends_what_it_claimed(clock: FakeClock) -> None:
+async def test_scheduler_outlives_a_failure_and_ends_what_it_began(clock: FakeClock) -> None:
     payload = {"assistant_id": "a"}
     crons: Any = FailingOnce(
         cron_id="c",
@@ -550,7 +547,7 @@ async def test_scheduler_outlives_a_failure_and_ends_what_it_claimed(clock: Fake
     scheduler.start()
     await clock.slept(MORNING + timedelta(seconds=1))
     await clock.move_to(MORNING + timedelta(seconds=1))
-    await crons.claimed.wait()
+    await crons.began.wait()
     stopping = asyncio.create_task(scheduler.stop())
     crons.creating.set()
     await stopping

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from api.errors import InvalidRequestError
-from api.schemas import Assistant, Cron, CronSort, Json
+from api.errors import ConflictError, InvalidRequestError
+from api.schemas import Assistant, Cron, CronSort, FiredCron, Json
 from api.storage.base import Storage
-from tests.contract.backends import make_thread
+from tests.contract.backends import make_run, make_thread
 from tests.contract.conftest import Open
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -299,3 +299,28 @@ async def test_wait_returns_after_a_change(storage: Storage) -> None:
     assert not waiting.done()
     await storage.crons.change(made.cron_id, _postpone)
     await waiting
+
+
+async def test_run_of_a_cron_and_its_next_date_come_together(storage: Storage, open_storage: Open) -> None:
+    cron = await stored(storage)
+    fired = FiredCron(cron, NOON + HOUR)
+    other = await open_storage()
+    thread = make_thread()
+    runs = [make_run(thread.thread_id) for _ in range(2)]
+    results = await asyncio.gather(
+        *(
+            each.queue.enqueue(run, thread=thread, fired=fired)
+            for each, run in zip((storage, other), runs, strict=True)
+        ),
+        return_exceptions=True,
+    )
+    assert sorted(type(result).__name__ for result in results) == ["FencedError", "list"]
+    assert len(await storage.records.active_runs(thread.thread_id)) == 1
+    now = await storage.crons.get(cron.cron_id)
+    assert now is not None
+    assert now.next_run_date == NOON + HOUR
+
+    refused = make_run(thread.thread_id, multitask_strategy="reject")
+    with pytest.raises(ConflictError):
+        await storage.queue.enqueue(refused, fired=FiredCron(now, NOON + 2 * HOUR))
+    assert await storage.crons.get(cron.cron_id) == now

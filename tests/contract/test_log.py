@@ -17,7 +17,7 @@ from api.errors import FencedError, GapError
 from api.events import Entry, Event
 from api.schemas import Run
 from api.storage.base import Storage
-from tests.contract.backends import BACKENDS, DONE, address, claimed, connect, enqueued
+from tests.contract.backends import BACKENDS, DONE, WORKER, address, claimed, connect, enqueued
 from tests.contract.conftest import Open
 
 
@@ -471,3 +471,17 @@ async def test_nothing_visible_is_lost_when_the_process_is_killed(at: str, open_
     assert len(events) >= visible
     assert events == [Event(n, "token", b'{"n":%d}' % n) for n in range(1, len(events) + 1)]
     assert await storage.log.append(run.run_id, run.attempt, entries(1)) == len(events) + 1
+
+
+async def test_attempt_that_appends_nothing_is_the_writer_all_the_same(storage: Storage) -> None:
+    run = await claimed(storage, lease_seconds=0)
+    await storage.log.append(run.run_id, 1, [Entry("token", b"1")])
+    assert await storage.log.flush(run.run_id) == 1
+    again = await storage.queue.claim(WORKER, 30)
+    assert again is not None
+    await storage.log.append(run.run_id, 1, [Entry("token", b"lost")])
+    with pytest.raises(FencedError):
+        await storage.log.flush(run.run_id)
+
+    assert await storage.log.append(run.run_id, 2, ()) == 1
+    assert await storage.log.flush(run.run_id) == 1

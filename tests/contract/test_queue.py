@@ -417,3 +417,21 @@ async def test_two_clients_never_claim_the_same_run(open_storage: Open) -> None:
     await asyncio.gather(*(work(client, f"another-host:{n}:{i}") for n, client in enumerate(clients) for i in range(4)))
 
     assert len(executed) == len(set(executed)) == 40
+
+
+async def test_run_that_never_started_leaves_the_threads_state(storage: Storage) -> None:
+    thread = make_thread()
+    first = await enqueued(storage, thread)
+    assert (await claim(storage)) is not None
+    interrupts = b'{"task":[{"value":1}]}'
+    outcome = Outcome(status="success", thread_status="interrupted", values=b'{"kept":1}', interrupts=interrupts)
+    await storage.queue.finish(first.run_id, 1, outcome, events=3)
+    waiting = await enqueued(storage, thread)
+
+    abandoned = Outcome(status="interrupted", thread_status="interrupted", values=b"{}", error="cancelled")
+    await storage.queue.finish(waiting.run_id, 0, abandoned, events=1)
+
+    left = await storage.records.get_thread(thread.thread_id)
+    assert left is not None
+    assert (left.values, left.interrupts, left.error) == (b'{"kept":1}', interrupts, None)
+    assert (left.status, left.events) == ("interrupted", 4)

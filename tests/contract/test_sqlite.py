@@ -2,12 +2,11 @@
 
 import asyncio
 import contextlib
-import os
 import re
-import socket
 import sqlite3
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.errors import ConflictError, OverloadedError, ThreadlineError
+from api.errors import ConflictError, OverloadedError, StorageError, ThreadlineError
 from api.events import Entry, Event
 from api.storage.sql import migrations, queries
 from api.storage.sqlite import SqliteStorage, segments
@@ -232,7 +231,7 @@ async def test_failing_commit_fails_its_batch_and_nothing_else(storage: SqliteSt
     await held
     results = await asyncio.gather(failing, creating, return_exceptions=True)
 
-    assert [type(result) for result in results] == [ThreadlineError, ThreadlineError]
+    assert [type(result) for result in results] == [StorageError, StorageError]
     assert results[0] is not results[1]
     assert await storage.records.get_thread(thread.thread_id) is None
     assert await storage.records.create_thread(thread) is None
@@ -412,24 +411,80 @@ async def test_file_that_is_no_database_is_refused(path: Path) -> None:
 
 
 async def test_runs_of_a_dead_process_go_on_at_once(path: Path, storage: SqliteStorage) -> None:
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", "")
+    run, mine = await enqueued(storage), await enqueued(storage)
+    process = await _claiming(path)
+    claimed = await storage.queue.claim("mine", 3600)
+    assert claimed is not None
+    assert claimed.run_id == mine.run_id
+
+    process.kill()
     await process.wait()
-    host = socket.gethostname()
-    ids = [f"{host}:{process.pid}:dead", f"{host}:{os.getpid()}:alive", "elsewhere:1:unknown", f"{host}:?:unknown"]
-    runs = [await enqueued(storage) for _ in ids]
-    for worker_id in ids:
-        await storage.queue.claim(worker_id, 3600)
-    assert await storage.queue.claim("elsewhere:2:next", 30) is None
+    async with asyncio.timeout(20):
+        while (again := await storage.queue.claim("mine", 30)) is None:
+            await storage.queue.wait(60)
+
+    assert (again.run_id, again.attempt) == (run.run_id, 2)
+    assert await storage.queue.claim("mine", 30) is None
+    assert await storage.queue.expire_dead() == 0
+
+
+async def test_runs_of_a_dead_process_go_on_at_once_at_the_next_start(path: Path, storage: SqliteStorage) -> None:
+    run, mine = await enqueued(storage), await enqueued(storage)
+    process = await _claiming(path)
+    await storage.close()
+    process.kill()
+    await process.wait()
 
     restarted = SqliteStorage(path)
     await restarted.open()
-    again = await restarted.queue.claim("elsewhere:2:next", 30)
-
-    assert again is not None
-    assert (again.run_id, again.attempt) == (runs[0].run_id, 2)
-    assert await restarted.queue.claim("elsewhere:2:next", 30) is None
-    assert await restarted.queue.expire_dead() == 0
+    claimed = [await restarted.queue.claim("next", 3600) for _ in range(3)]
     await restarted.close()
+
+    assert [(each.run_id, each.attempt) for each in claimed if each] == [(run.run_id, 2), (mine.run_id, 1)]
+
+
+async def test_events_of_another_process_wake_readers_here(path: Path, storage: SqliteStorage) -> None:
+    other = SqliteStorage(path)
+    await other.open()
+    run = await claimed(other)
+    waiting = asyncio.create_task(storage.log.wait(run.run_id, 0, 60))
+    await asyncio.sleep(0.05)
+    await other.log.append(run.run_id, 1, [Entry("token", b"first")])
+    async with asyncio.timeout(20):
+        assert await waiting
+    await other.close()
+
+
+async def test_leases_are_held_while_the_event_loop_is_blocked(path: Path, storage: SqliteStorage) -> None:
+    run = await enqueued(storage)
+    await storage.queue.claim("mine", 0.3)
+    with storage.queue.hold("mine", 0.3, busy=lambda: True, on_mark=lambda: None):
+        time.sleep(1)  # noqa: ASYNC251  # it is what is tested
+        assert await storage.queue.claim("other", 30) is None
+    await asyncio.sleep(0.4)
+    taken = await storage.queue.claim("other", 30)
+    assert taken is not None
+    assert (taken.run_id, taken.attempt) == (run.run_id, 2)
+
+
+async def _claiming(path: Path) -> asyncio.subprocess.Process:
+    """Another process, which has claimed the oldest run."""
+    program = (
+        "import asyncio, sys, pathlib\n"
+        "from api.storage.sqlite import SqliteStorage\n"
+        "async def main():\n"
+        "    storage = SqliteStorage(pathlib.Path(sys.argv[1]))\n"
+        "    await storage.open()\n"
+        "    print((await storage.queue.claim('other', 3600)).run_id, flush=True)\n"
+        "    await asyncio.Event().wait()\n"
+        "asyncio.run(main())\n"
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, str(path), stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert await process.stdout.readline()
+    return process
 
 
 async def test_database_holds_the_rules(path: Path, storage: SqliteStorage) -> None:

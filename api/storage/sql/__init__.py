@@ -29,6 +29,11 @@ def store_script() -> str:
     return _read("store.sql")
 
 
+def fence_script() -> str:
+    """The script of fence.sql; running it again changes nothing."""
+    return _read("fence.sql")
+
+
 def _read(name: str) -> str:
     return files(__name__).joinpath(name).read_text(encoding="utf-8")
 

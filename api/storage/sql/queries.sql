@@ -265,7 +265,7 @@ RETURNING *;
 -- One that was given back to the queue goes on before others of its thread begin: its events have begun.
 -- name: claim_run
 UPDATE runs
-SET status = 'running', worker_id = :worker_id, lease_until = :lease_until, updated_at = :now,
+SET status = 'running', worker_id = :worker_id, process = :process, lease_until = :lease_until, updated_at = :now,
     base = CASE attempt
         WHEN 0 THEN (SELECT events FROM threads WHERE threads.thread_id = runs.thread_id) ELSE base
     END,
@@ -307,11 +307,11 @@ SELECT min(at) FROM (
 -- name: extend_leases
 UPDATE runs SET lease_until = :lease_until WHERE worker_id = :worker_id AND status = 'running' RETURNING *;
 
--- name: running_workers
-SELECT DISTINCT worker_id FROM runs WHERE status = 'running';
+-- name: running_processes
+SELECT DISTINCT process FROM runs WHERE status = 'running' AND process IS NOT NULL;
 
 -- name: expire_leases
-UPDATE runs SET lease_until = :now WHERE worker_id = :worker_id AND status = 'running' AND lease_until > :now;
+UPDATE runs SET lease_until = :now WHERE process = :process AND status = 'running' AND lease_until > :now;
 
 -- name: finish_run
 UPDATE runs
@@ -336,6 +336,17 @@ SET status = CASE
     END,
     "values" = coalesce(:values, "values"), interrupts = :interrupts, error = :error, events = events + :events,
     updated_at = :now, state_updated_at = :now
+WHERE thread_id = :thread_id;
+
+-- A run that never started leaves the thread's state as it is.
+-- name: finish_thread_untouched
+UPDATE threads
+SET status = CASE
+        WHEN EXISTS (
+            SELECT 1 FROM runs WHERE runs.thread_id = threads.thread_id AND runs.status IN ('pending', 'running')
+        ) THEN 'busy' ELSE :status
+    END,
+    events = events + :events, updated_at = :now
 WHERE thread_id = :thread_id;
 
 -- name: release_run
@@ -555,6 +566,11 @@ WHERE enabled AND next_run_date IS NOT NULL
     AND (end_time IS NULL OR (end_time >= next_run_date AND end_time >= :now))
 ORDER BY next_run_date
 LIMIT 1;
+
+-- As claim_cron, but not if the cron was changed: what is to run is known already.
+-- name: fire_cron
+UPDATE crons SET next_run_date = :following
+WHERE cron_id = :cron_id AND next_run_date = :next_run_date AND updated_at = :updated_at AND enabled;
 
 -- Compare and set: of all who saw the cron due, one moves it on.
 -- name: claim_cron

@@ -148,3 +148,7 @@ CREATE INDEX runs_rolled_back ON runs (thread_id) WHERE cancel = 'rollback';
 
 -- migration: 8
 ALTER TABLE crons ADD COLUMN caller TEXT;
+
+-- Which process has a running run, by the name that it has among its neighbours.
+-- migration: 9
+ALTER TABLE runs ADD COLUMN process TEXT;

@@ -32,8 +32,9 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.sqlite import SqliteSaver
 
+from api.errors import FencedError, StorageError
 from api.serde import dumps
-from api.storage.sql import queries
+from api.storage.sql import fence_script, queries
 from api.storage.sqlite.database import QUICK_BYTES, Database
 from api.storage.sqlite.space import reclaim
 
@@ -73,6 +74,7 @@ async def open_checkpoints(path: Path, serde: SerializerProtocol | None = None) 
 def _make_tables(path: Path) -> None:
     with contextlib.closing(sqlite3.connect(path)) as connection:
         SqliteSaver(connection).setup()
+        connection.executescript(fence_script())
 
 
 class SqliteCheckpoints(BaseCheckpointSaver[Any]):
@@ -112,6 +114,9 @@ class SqliteCheckpoints(BaseCheckpointSaver[Any]):
         """Stores a checkpoint; its metadata also says where it was made, which LangGraph's saver would leave out.
 
         LangGraph's own server keeps it, and clients see it in a state's metadata.
+
+        Raises:
+            FencedError: a later attempt of the same run has stored one.
         """
         given = {**(config.get("metadata") or {}), "checkpoint_map": config["configurable"].get("checkpoint_map")}
         places: Any = {name: given[name] for name in EXCLUDED_METADATA_KEYS if given.get(name)}
@@ -129,9 +134,7 @@ class SqliteCheckpoints(BaseCheckpointSaver[Any]):
             "checkpoint": data,
             "metadata": json.dumps(kept, ensure_ascii=False).encode("utf-8", "ignore"),
         }
-        await self._database.write(
-            lambda db: db.execute(self._queries["put_checkpoint"], row).rowcount, quick=len(data) <= QUICK_BYTES
-        )
+        await self._put(row)
         return {"configurable": place}
 
     async def aput_writes(
@@ -309,6 +312,17 @@ class SqliteCheckpoints(BaseCheckpointSaver[Any]):
                 connection.execute(self._queries[name], parameters)
 
         await self._database.write(job)
+
+    async def _put(self, row: Mapping[str, Any]) -> None:
+        quick = len(row["checkpoint"]) <= QUICK_BYTES
+        try:
+            await self._database.write(
+                lambda db: db.execute(self._queries["put_checkpoint"], row).rowcount, quick=quick
+            )
+        except StorageError as exc:
+            if isinstance(exc.__cause__, sqlite3.IntegrityError):
+                raise FencedError(f"A later attempt has thread {row['thread_id']!r}.") from exc
+            raise
 
     async def _keep_latest(self, thread_id: str) -> None:
         nodes = await self._nodes(thread_id)

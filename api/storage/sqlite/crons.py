@@ -6,11 +6,19 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from api.access_filter import AccessFilter
-from api.schemas import Cron, CronSort, Json
+from api.schemas import Cron, CronSort, FiredCron, Json
 from api.serde import loads
 from api.storage.base import Crons
 from api.storage.sqlite.database import Database, first
-from api.storage.sqlite.rows import Parameters, micros, moment, page, search_parameters, text
+from api.storage.sqlite.rows import (
+    Parameters,
+    micros,
+    moment,
+    optional_micros,
+    page,
+    search_parameters,
+    text,
+)
 
 
 class SqliteCrons(Crons):
@@ -95,11 +103,7 @@ class SqliteCrons(Crons):
         return None if row is None else moment(row[0])
 
     async def claim(self, cron: Cron, following: datetime | None) -> Cron | None:
-        parameters = {
-            "cron_id": cron.cron_id,
-            "next_run_date": _optional_micros(cron.next_run_date),
-            "following": _optional_micros(following),
-        }
+        parameters = claim_parameters(FiredCron(cron, following))
         row = await self._database.write(
             lambda connection: first(connection.execute(self._queries["claim_cron"], parameters))
         )
@@ -110,8 +114,14 @@ class SqliteCrons(Crons):
         self._wake.clear()
 
 
-def _optional_micros(at: datetime | None) -> int | None:
-    return None if at is None else micros(at)
+def claim_parameters(fired: FiredCron) -> Parameters:
+    """Of `claim_cron` and `fire_cron`."""
+    return {
+        "cron_id": fired.cron.cron_id,
+        "updated_at": micros(fired.cron.updated_at),
+        "next_run_date": optional_micros(fired.cron.next_run_date),
+        "following": optional_micros(fired.following),
+    }
 
 
 def _optional_moment(at: int | None) -> datetime | None:
@@ -125,8 +135,8 @@ def _parameters(cron: Cron) -> Parameters:
         "thread_id": cron.thread_id,
         "schedule": cron.schedule,
         "timezone": cron.timezone,
-        "end_time": _optional_micros(cron.end_time),
-        "next_run_date": _optional_micros(cron.next_run_date),
+        "end_time": optional_micros(cron.end_time),
+        "next_run_date": optional_micros(cron.next_run_date),
         "created_at": micros(cron.created_at),
         "updated_at": micros(cron.updated_at),
         "payload": text(cron.payload),

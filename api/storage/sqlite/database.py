@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from api.errors import OverloadedError, ThreadlineError
+from api.errors import OverloadedError, StorageError, ThreadlineError
 
 logger = logging.getLogger(__name__)
 
@@ -107,9 +107,16 @@ class Database:
             quick: it writes a few rows, found by an index, of QUICK_BYTES at most: it may run on the loop.
 
         Returns:
-            The job's result, or what it raised. A failure of the database itself is a ThreadlineError.
+            The job's result, or what it raised. A failure of the database itself is a StorageError.
         """
         return self._writer.submit(job, on_commit, quick=quick)
+
+    def post(self, job: Job[None]) -> None:
+        """Runs a job in a write transaction; called on any thread, also while the event loop is blocked.
+
+        Nobody waits for it: a failure is logged.
+        """
+        self._writer.post(job)
 
     def read(self, job: Job[T], *, quick: bool = False) -> asyncio.Future[T]:
         """Runs a job on a snapshot of all that is committed.
@@ -182,12 +189,17 @@ class _Task:
 
     __slots__ = ("_future", "_job", "_on_commit", "_result", "error")
 
-    def __init__(self, job: Job[Any], future: asyncio.Future[Any], on_commit: Callable[[], None] | None) -> None:
+    def __init__(self, job: Job[Any], future: asyncio.Future[Any] | None, on_commit: Callable[[], None] | None) -> None:
         self.error: Exception | None = None
         self._job = job
         self._future = future
         self._on_commit = on_commit
         self._result: Any = None
+
+    @property
+    def awaited(self) -> bool:
+        """Whether it counts among those that wait."""
+        return self._future is not None
 
     def run(self, connection: sqlite3.Connection) -> None:
         try:
@@ -201,6 +213,10 @@ class _Task:
     def resolve(self) -> None:
         if self.error is None and self._on_commit is not None:
             self._on_commit()
+        if self._future is None:
+            if self.error is not None:
+                logger.error("writing to the database failed: %s", self.error)
+            return
         if self._future.done():
             return
         if self.error is None:
@@ -212,8 +228,7 @@ class _Task:
 class _Lane:
     """A thread with a connection of its own that runs the jobs of its queue, all that wait in one transaction.
 
-    While no job waits or runs, the loop may use the connection: only the loop adds jobs, and it is told of each batch
-    that is done.
+    While no job waits or runs, the loop may use the connection.
     """
 
     def __init__(
@@ -237,6 +252,7 @@ class _Lane:
         self._waiting = 0
         self._accepting = False
         self._patient = True
+        self._in_use = threading.Lock()
         self._rest_until = 0.0
 
     @property
@@ -281,10 +297,13 @@ class _Lane:
     def _run_here(self, task: _Task) -> bool:
         """On the loop: runs a task while the thread sleeps; False if it must be left to the thread."""
         started = time.monotonic()
-        if started < self._rest_until:
+        if started < self._rest_until or not self._in_use.acquire(blocking=False):
             return False
-        self._be_patient(patient=False)
-        self._execute(self._connection, [task])
+        try:
+            self._be_patient(patient=False)
+            self._execute(self._connection, [task])
+        finally:
+            self._in_use.release()
         if _is_busy(task.error):
             return False
         ended = time.monotonic()
@@ -304,6 +323,10 @@ class _Lane:
     def _checkpoint_due(self) -> bool:
         return self._checkpoints and self.commits >= self._checkpoint_at
 
+    def post(self, job: Job[None]) -> None:
+        if self._accepting:
+            self._tasks.put(_Task(job, None, None))
+
     def _main(self, connected: asyncio.Future[None]) -> None:
         try:
             self._connection = connection = self._connect()
@@ -313,10 +336,11 @@ class _Lane:
         self._call(_settle, connected, None)
         with contextlib.closing(connection):
             while tasks := self._take():
-                self._be_patient(patient=True)
-                self._execute(connection, tasks)
-                if self._checkpoint_due():
-                    self._checkpoint(connection)
+                with self._in_use:
+                    self._be_patient(patient=True)
+                    self._execute(connection, tasks)
+                    if self._checkpoint_due():
+                        self._checkpoint(connection)
                 self._call(self._resolve, tasks)
         self._call(_settle, self._stopped, None)
 
@@ -390,7 +414,7 @@ class _Lane:
         self.commits += 1
 
     def _resolve(self, tasks: Sequence[_Task]) -> None:
-        self._waiting -= len(tasks)
+        self._waiting -= sum(task.awaited for task in tasks)
         for task in tasks:
             task.resolve()
 
@@ -414,7 +438,7 @@ def _failure(exc: Exception) -> ThreadlineError:
     """A new error for each caller, because raising one changes it."""
     if isinstance(exc, ThreadlineError):
         return type(exc)(exc.message, field=exc.field)
-    failure = ThreadlineError(f"The database failed: {exc}.")
+    failure = StorageError(f"The database failed: {exc}.")
     failure.__cause__ = exc
     return failure
 

@@ -46,13 +46,21 @@ class SqliteEventLog(EventLog):
         queries: the statements by name.
         max_unflushed_bytes: held of events that are not durable, of all runs; more makes `append` wait.
         tail_bytes: kept in memory of the visible events of each run under way, and of all finished ones together.
+        tell: called when events were written, to tell other processes.
     """
 
     def __init__(
-        self, database: Database, queries: Mapping[str, str], *, max_unflushed_bytes: int, tail_bytes: int
+        self,
+        database: Database,
+        queries: Mapping[str, str],
+        *,
+        max_unflushed_bytes: int,
+        tail_bytes: int,
+        tell: Callable[[], None],
     ) -> None:
         self._database = database
         self._queries = queries
+        self._tell = tell
         self._max_unflushed_bytes = max_unflushed_bytes
         self._tail_bytes = tail_bytes
         self._tails: dict[str, Tail] = {}
@@ -65,7 +73,7 @@ class SqliteEventLog(EventLog):
         self._flushed_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._unflushed_bytes = 0
-        self._readers: dict[str, dict[asyncio.Future[bool], int]] = {}
+        self._readers: dict[str, dict[asyncio.Future[bool | None], int]] = {}
         """Who waits for an event of a run past a seq."""
         self.on_flush: Callable[[int, float], None] | None = None
         """Told of each flush: how many events it stored, and how many seconds it took."""
@@ -77,9 +85,21 @@ class SqliteEventLog(EventLog):
                 await self._durable(tail)
             except ThreadlineError as exc:
                 logger.error("run %s: its last events are lost: %s", tail.run_id, exc.message)
+        self.end_waits()
+
+    def end_waits(self) -> None:
         for waiting in self._readers.values():
             for future in waiting:
                 _resolve(future, value=False)
+
+    def changed(self) -> None:
+        """Another process may have written events: whoever waits for them looks."""
+        for run_id, waiting in self._readers.items():
+            tail = self._tails.get(run_id)
+            # One that is written here is as its tail says.
+            if tail is None or not tail.complete:
+                for future in waiting:
+                    _resolve(future, value=None)
 
     async def append(self, run_id: str, attempt: int, entries: Sequence[Entry]) -> int:
         tail = self._tails.get(run_id)
@@ -114,15 +134,24 @@ class SqliteEventLog(EventLog):
         tail = self._tails.get(run_id)
         if tail is not None and tail.visible > after:
             return True
+        until = asyncio.get_running_loop().time() + timeout
+        while (woken := await self._wait_once(run_id, after, until)) is None:
+            pass
+        return woken
+
+    async def _wait_once(self, run_id: str, after: int, until: float) -> bool | None:
+        """Waits for an event of this process, or for news from another; None if those were of something else."""
+        tail = self._tails.get(run_id)
         loop = asyncio.get_running_loop()
         # Registered before the database is asked: an event that comes in between wakes it.
-        future: asyncio.Future[bool] = loop.create_future()
+        future: asyncio.Future[bool | None] = loop.create_future()
         self._readers.setdefault(run_id, {})[future] = after
-        timer = loop.call_later(timeout, partial(_resolve, future, value=False))
+        timer = loop.call_at(until, partial(_resolve, future, value=False))
         try:
             if (tail is None or not tail.complete) and await self._stored_past(run_id, after):
                 return True
-            return await future or await self._stored_past(run_id, after)
+            woken = await future
+            return woken or await self._stored_past(run_id, after) or woken
         finally:
             timer.cancel()
             self._unregister(run_id, future)
@@ -251,7 +280,7 @@ class SqliteEventLog(EventLog):
         if batch:
             flushed = partial(self._flushed, batch, time.perf_counter())
             quick = sum(len(event.data) for _, events in batch for event in events) <= QUICK_BYTES
-            written = self._database.write(partial(self._insert, batch), quick=quick)
+            written = self._database.write(partial(self._insert, batch), self._tell, quick=quick)
             if written.done():
                 flushed(written)
             else:
@@ -337,7 +366,7 @@ class SqliteEventLog(EventLog):
             if after < tail.visible:
                 _resolve(future, value=True)
 
-    def _unregister(self, run_id: str, future: asyncio.Future[bool]) -> None:
+    def _unregister(self, run_id: str, future: asyncio.Future[bool | None]) -> None:
         waiting = self._readers[run_id]
         del waiting[future]
         if not waiting:
@@ -382,6 +411,6 @@ def _page(found: Iterable[sqlite3.Row], after: int, limit: int) -> Sequence[Even
     return events[:limit]
 
 
-def _resolve(future: asyncio.Future[bool], *, value: bool) -> None:
+def _resolve(future: asyncio.Future[bool | None], *, value: bool | None) -> None:
     if not future.done():
         future.set_result(value)

@@ -1,24 +1,35 @@
 """The run queue in SQLite: the runs table, ordered by when a run was added, and an event that wakes the worker.
 
-A transaction holds the write lock from its first statement on, so a claim is atomic between processes too. Only
-wake-ups stay in the process.
+A transaction holds the write lock from its first statement on, so a claim is atomic between processes too. What another
+process should know of (a run that it may claim, a cancel of a run that it executes) wakes it as well.
 """
 
 import asyncio
-import os
-import socket
+import contextlib
+import logging
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 
 from api.access_filter import AccessFilter
 from api.errors import ConflictError, FencedError, NotFoundError, OverloadedError
-from api.schemas import CancelAction, Json, Outcome, Run, Thread
+from api.schemas import CancelAction, FiredCron, Json, Outcome, Run, Thread
 from api.serde import loads
 from api.storage.base import RunQueue
 from api.storage.sqlite import rows, thread_log
+from api.storage.sqlite.crons import claim_parameters
 from api.storage.sqlite.database import QUICK_BYTES, Database, first
+from api.storage.sqlite.heartbeat import Heartbeat
+from api.storage.sqlite.neighbours import Neighbours
 from api.storage.sqlite.rows import Parameters
+
+logger = logging.getLogger(__name__)
+
+CLAIMABLE = b"c"
+"""News for other processes: a run may be claimed."""
+MARKED = b"m"
+"""News for other processes: a run is to be cancelled."""
 
 
 class SqliteRunQueue(RunQueue):
@@ -28,13 +39,26 @@ class SqliteRunQueue(RunQueue):
         database: where the runs are.
         queries: the statements by name.
         moved: told of the thread one of whose runs began or ended.
+        process: the name of this process among its neighbours.
+        neighbours: the other processes that have the database open.
     """
 
-    def __init__(self, database: Database, queries: Mapping[str, str], moved: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        queries: Mapping[str, str],
+        moved: Callable[[str], None],
+        process: str,
+        neighbours: Neighbours,
+    ) -> None:
         self._database = database
         self._queries = queries
         self._moved = moved
+        self._process = process
+        self._neighbours = neighbours
         self._wake = asyncio.Event()
+        self._expiring: set[asyncio.Task[int]] = set()
+        self._on_mark: Callable[[], None] | None = None
 
     async def enqueue(
         self,
@@ -44,6 +68,7 @@ class SqliteRunQueue(RunQueue):
         thread_config: Json | None = None,
         access: AccessFilter | None = None,
         limit: int | None = None,
+        fired: FiredCron | None = None,
     ) -> Sequence[Run]:
         run_columns = rows.run_parameters(run)
         changes = {
@@ -51,11 +76,17 @@ class SqliteRunQueue(RunQueue):
             "config": None if thread_config is None else rows.text(thread_config),
         }
         thread_columns = None if thread is None else rows.thread_parameters(thread)
-        marked = await self._database.write(
-            lambda connection: self._enqueue(connection, run_columns, thread_columns, changes, access, limit),
-            self._wake.set,
-            quick=len(run_columns["kwargs"]) <= QUICK_BYTES,
-        )
+        claim = None if fired is None else claim_parameters(fired)
+
+        def enqueue(connection: sqlite3.Connection) -> Sequence[sqlite3.Row]:
+            if claim is not None and connection.execute(self._queries["fire_cron"], claim).rowcount == 0:
+                raise FencedError("The cron was fired, changed or deleted meanwhile.")
+            return self._enqueue(connection, run_columns, thread_columns, changes, access, limit)
+
+        quick = len(run_columns["kwargs"]) <= QUICK_BYTES
+        marked = await self._database.write(enqueue, self._wake.set, quick=quick)
+        if marked:
+            self._neighbours.tell(MARKED)
         return [rows.run(row) for row in marked]
 
     def _enqueue(
@@ -100,7 +131,7 @@ class SqliteRunQueue(RunQueue):
 
     async def claim(self, worker_id: str, lease_seconds: float) -> Run | None:
         def claim(connection: sqlite3.Connection) -> sqlite3.Row | None:
-            parameters = {"worker_id": worker_id, **_lease(lease_seconds)}
+            parameters = {"worker_id": worker_id, "process": self._process, **_lease(lease_seconds)}
             return first(connection.execute(self._queries["claim_run"], parameters))
 
         claiming = self._database.write(claim, quick=True)
@@ -130,7 +161,9 @@ class SqliteRunQueue(RunQueue):
     async def request_cancel(self, run_id: str, action: CancelAction) -> Run | None:
         parameters = {"run_id": run_id, "action": action, "now": rows.now()}
         row = await self._database.write(
-            lambda db: first(db.execute(self._queries["mark_run"], parameters)), quick=True
+            lambda db: first(db.execute(self._queries["mark_run"], parameters)),
+            partial(self._neighbours.tell, MARKED),
+            quick=True,
         )
         return None if row is None else rows.run(row)
 
@@ -158,14 +191,13 @@ class SqliteRunQueue(RunQueue):
                 raise FencedError(f"Attempt {attempt} of run {run_id!r} is not its current one.")
             thread_id = row["thread_id"]
             counted = events if row["base"] >= 0 else 0
-            connection.execute(
-                self._queries["finish_thread"], {**parameters, "thread_id": thread_id, "events": counted}
-            )
+            statement = "finish_thread" if attempt else "finish_thread_untouched"
+            connection.execute(self._queries[statement], {**parameters, "thread_id": thread_id, "events": counted})
             if attempt > 0:
                 thread_log.place(connection, self._queries, thread_id)
 
         def wake() -> None:
-            self._wake.set()
+            self._claimable()
             self._moved(thread_id)
 
         await self._database.write(finish, wake, quick=len(outcome.values or b"") <= QUICK_BYTES)
@@ -173,8 +205,24 @@ class SqliteRunQueue(RunQueue):
     async def release(self, run_id: str, attempt: int) -> None:
         parameters = {"run_id": run_id, "attempt": attempt, "now": rows.now()}
         await self._database.write(
-            lambda connection: connection.execute(self._queries["release_run"], parameters).rowcount, self._wake.set
+            lambda connection: connection.execute(self._queries["release_run"], parameters).rowcount, self._claimable
         )
+
+    def _claimable(self) -> None:
+        """Wakes whoever may claim a run now: in this process, and, as this one may be about to end, in others."""
+        self._wake.set()
+        self._neighbours.tell(CLAIMABLE)
+
+    def changed(self, news: bytes) -> None:
+        """Another process changed something.
+
+        Args:
+            news: of `CLAIMABLE` and `MARKED`.
+        """
+        if CLAIMABLE in news:
+            self._wake.set()
+        if MARKED in news and self._on_mark is not None:
+            self._on_mark()
 
     async def wait(self, timeout: float | None) -> None:
         try:
@@ -184,46 +232,59 @@ class SqliteRunQueue(RunQueue):
             return
         self._wake.clear()
 
-    async def expire_dead(self) -> int:
-        """Ends the leases of workers of this host whose process is gone, so that their runs go on at once.
+    @contextlib.contextmanager
+    def hold(
+        self, worker_id: str, lease_seconds: float, busy: Callable[[], bool], on_mark: Callable[[], None]
+    ) -> Iterator[None]:
+        def extend(connection: sqlite3.Connection) -> None:
+            parameters = {"worker_id": worker_id, **_lease(lease_seconds)}
+            connection.execute(self._queries["extend_leases"], parameters)
 
-        A worker's id is `<hostname>:<pid>:<anything>`. A process that took over the pid looks alive: then the lease
-        decides.
+        self._on_mark = on_mark
+        with Heartbeat(lambda: self._database.post(extend), lease_seconds / 3, busy):
+            yield
+        self._on_mark = None
+
+    async def expire_dead(self) -> int:
+        """Ends the leases of processes that are gone, so that their runs go on at once.
 
         Returns:
             The number of runs that may be claimed.
         """
         holders = await self._database.read(
-            lambda db: [row["worker_id"] for row in db.execute(self._queries["running_workers"])]
+            lambda db: [row["process"] for row in db.execute(self._queries["running_processes"])]
         )
-        dead = [worker_id for worker_id in holders if _is_dead(worker_id)]
+        dead = [process for process in holders if not self._neighbours.is_alive(process)]
 
         def expire(connection: sqlite3.Connection) -> int:
             return sum(
-                connection.execute(self._queries["expire_leases"], {"worker_id": worker_id, "now": rows.now()}).rowcount
-                for worker_id in dead
+                connection.execute(self._queries["expire_leases"], {"process": process, "now": rows.now()}).rowcount
+                for process in dead
             )
 
         return await self._database.write(expire, self._wake.set) if dead else 0
+
+    def died(self) -> None:
+        """Another process died: its runs go on here, at once."""
+        task = asyncio.get_running_loop().create_task(self.expire_dead())
+        self._expiring.add(task)
+        task.add_done_callback(self._expired)
+
+    def _expired(self, task: asyncio.Task[int]) -> None:
+        self._expiring.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("the runs of a process that died wait for the end of their leases: %s", error)
+
+    async def close(self) -> None:
+        """Ends what is under way."""
+        for task in self._expiring:
+            task.cancel()
+        await asyncio.gather(*self._expiring, return_exceptions=True)
 
 
 def _lease(seconds: float) -> dict[str, int]:
     now = rows.now()
     return {"now": now, "lease_until": now + round(seconds * 1_000_000)}
-
-
-def _is_dead(worker_id: str) -> bool:
-    host, _, rest = worker_id.partition(":")
-    pid, _, _ = rest.partition(":")
-    if host != socket.gethostname() or not pid.isdecimal():
-        return False
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return True
-    except (PermissionError, OverflowError):
-        return False
-    return False
 
 
 def _named(values: Json, name: str) -> Json:

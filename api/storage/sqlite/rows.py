@@ -27,6 +27,11 @@ def moment(at: int) -> datetime:
     return _EPOCH + at * _MICROSECOND
 
 
+def optional_micros(at: datetime | None) -> int | None:
+    """Likewise, of a time that may be missing."""
+    return None if at is None else micros(at)
+
+
 def now() -> int:
     """The present, as the database has it."""
     return micros(datetime.now(UTC))

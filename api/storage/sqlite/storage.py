@@ -1,5 +1,9 @@
 """The SQLite backend: the database and all that use it, opened and closed together."""
 
+import contextlib
+import logging
+import uuid
+from functools import partial
 from pathlib import Path
 
 from api.metrics import Metrics
@@ -8,10 +12,16 @@ from api.storage.sqlite.assistants import SqliteAssistants
 from api.storage.sqlite.crons import SqliteCrons
 from api.storage.sqlite.database import Database
 from api.storage.sqlite.log import SqliteEventLog
+from api.storage.sqlite.neighbours import Neighbours
 from api.storage.sqlite.queue import SqliteRunQueue
 from api.storage.sqlite.records import SqliteRecords
 from api.storage.sqlite.space import reclaim
 from api.storage.sqlite.thread_log import SqliteThreadLog
+
+logger = logging.getLogger(__name__)
+
+_FLUSHED = b"f"
+"""News for other processes: events were written."""
 
 
 class SqliteStorage:
@@ -33,11 +43,19 @@ class SqliteStorage:
     def __init__(self, path: Path, *, max_unflushed_bytes: int = 8 << 20, tail_bytes: int = 4 << 20) -> None:
         self._queries = statements = queries()
         self.database = Database(path, migrations())
+        self._process = uuid.uuid4().hex
+        self._neighbours = Neighbours(
+            path.with_name(f"{path.name}-processes"), on_change=self._changed, on_death=self._died
+        )
         self.log = SqliteEventLog(
-            self.database, statements, max_unflushed_bytes=max_unflushed_bytes, tail_bytes=tail_bytes
+            self.database,
+            statements,
+            max_unflushed_bytes=max_unflushed_bytes,
+            tail_bytes=tail_bytes,
+            tell=partial(self._neighbours.tell, _FLUSHED),
         )
         self.thread_log = SqliteThreadLog(self.database, statements)
-        self.queue = SqliteRunQueue(self.database, statements, self.thread_log.wake)
+        self.queue = SqliteRunQueue(self.database, statements, self.thread_log.wake, self._process, self._neighbours)
         self.records = SqliteRecords(self.database, statements, self.log.forget, self.thread_log.wake)
         self.assistants = SqliteAssistants(self.database, statements)
         self.crons = SqliteCrons(self.database, statements)
@@ -48,12 +66,13 @@ class SqliteStorage:
         Raises:
             ThreadlineError: the file is not a database, is of a newer version, or cannot be read or written.
         """
-        await self.database.open()
-        try:
+        async with contextlib.AsyncExitStack() as stack:
+            await self.database.open()
+            stack.push_async_callback(self.database.close)
+            self._meet()
+            stack.callback(self._neighbours.close)
             await self.queue.expire_dead()
-        except BaseException:
-            await self.database.close()
-            raise
+            stack.pop_all()
 
     async def reclaim(self) -> None:
         """Gives free pages of the file back to the disk, in small steps."""
@@ -72,4 +91,20 @@ class SqliteStorage:
     async def close(self) -> None:
         """Stores what is not stored yet, and ends the threads."""
         await self.log.close()
+        await self.queue.close()
+        self._neighbours.close()
         await self.database.close()
+
+    def _meet(self) -> None:
+        try:
+            self._neighbours.open(self._process)
+        except OSError as exc:
+            logger.warning("processes that share the database see each other late: %s", exc)
+
+    def _changed(self, news: bytes) -> None:
+        self.queue.changed(news)
+        if _FLUSHED in news:
+            self.log.changed()
+
+    def _died(self) -> None:
+        self.queue.died()

@@ -13,6 +13,9 @@ from langgraph.store.sqlite.base import SqliteIndexConfig
 from api.storage.sql import store_script
 from api.storage.sqlite.database import INCREMENTAL, SHORT_LOG
 
+BUSY_SECONDS = 30.0
+"""How long a statement waits for another process to end its transaction."""
+
 
 @contextlib.asynccontextmanager
 async def open_store(
@@ -25,9 +28,11 @@ async def open_store(
         ttl: how long items live.
         index: for semantic search; without it items are not embedded.
     """
-    async with aiosqlite.connect(path, isolation_level=None, factory=_connection_class(index)) as connection:
+    async with aiosqlite.connect(
+        path, isolation_level=None, timeout=BUSY_SECONDS, factory=_connection_class(index)
+    ) as connection:
         await connection.execute(INCREMENTAL)
-        await connection.execute("PRAGMA journal_mode=WAL")
+        await use_wal(connection)
         await connection.execute(SHORT_LOG)
         # With WAL a killed process loses nothing, and no commit waits for the disk.
         await connection.execute("PRAGMA synchronous=NORMAL")
@@ -42,6 +47,16 @@ async def open_store(
             yield store
         finally:
             await store.stop_ttl_sweeper()
+
+
+async def use_wal(connection: aiosqlite.Connection) -> None:
+    """Switches to WAL, also while another process does the same: SQLite refuses then, rather than wait."""
+    try:
+        await connection.execute("PRAGMA journal_mode=WAL")
+    except sqlite3.OperationalError:
+        await connection.execute("BEGIN IMMEDIATE")
+        await connection.execute("ROLLBACK")
+        await connection.execute("PRAGMA journal_mode=WAL")
 
 
 def _connection_class(index: SqliteIndexConfig | None) -> type[sqlite3.Connection]:

@@ -7,7 +7,7 @@ append ──> pending ──take──> writing ──written──> events (vi
 import asyncio
 from collections.abc import Callable, Sequence
 
-from api.errors import FencedError, ThreadlineError
+from api.errors import FencedError, StorageError, ThreadlineError
 from api.events import Entry, Event
 
 _OVERHEAD = 160
@@ -120,7 +120,7 @@ class Tail:
         self._pending = self._writing + self._pending
         self._pending_bytes += self._writing_bytes
         self._writing, self._writing_bytes = [], 0
-        self._fail(lambda: ThreadlineError(message))
+        self._fail(lambda: StorageError(message))
 
     def fence(self) -> int:
         """Drops what is not durable, for good; how many bytes."""

@@ -1,0 +1,15 @@
+-- What LangGraph's table of checkpoints lacks: the fence. A worker that comes back from the dead adds nothing to a thread
+-- once a later attempt of its run has; its checkpoint, being newer, would hide the state that the later one left.
+CREATE TRIGGER IF NOT EXISTS threadline_fence BEFORE INSERT ON checkpoints
+WHEN EXISTS (
+    SELECT 1 FROM (
+        SELECT CAST(metadata AS TEXT) AS held, CAST(NEW.metadata AS TEXT) AS given FROM checkpoints
+        WHERE thread_id = NEW.thread_id AND checkpoint_ns = NEW.checkpoint_ns
+        ORDER BY checkpoint_id DESC LIMIT 1
+    )
+    WHERE json_extract(held, '$.run_id') = json_extract(given, '$.run_id')
+        AND coalesce(json_extract(held, '$.run_attempt'), 1) > coalesce(json_extract(given, '$.run_attempt'), 1)
+)
+BEGIN
+    SELECT RAISE(ABORT, 'another attempt has the run');
+END;
