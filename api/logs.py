@@ -27,6 +27,7 @@ _QUIET = (
     "asyncio",
     "httpcore",
     "httpx",
+    "langgraph",
     "langsmith",
     "openai",
     "opentelemetry",

@@ -43,6 +43,8 @@ _FORCED_SECONDS = 2.0
 _ONE_SIGNAL_SECONDS = 0.3
 """Signals that come together are one: a terminal tells every process of a group, and a supervisor its child again."""
 
+logger = logging.getLogger(__name__)
+
 _QUESTION = '{"input": "What is (3 + 4) * 5 ** 2?"}'
 
 
@@ -188,7 +190,7 @@ def _run(options: ServeOptions, sockets: list[socket.socket]) -> None:
 
 def _settings(options: ServeOptions) -> Settings:
     try:
-        return read_settings(config=options.config)
+        return read_settings(config=options.config, host=options.host)
     except ThreadlineError as exc:
         fail(exc.message)
 
@@ -245,14 +247,15 @@ def _announce(threadline: Threadline, url: str) -> None:
     ]
     typer.echo("\n".join(lines))
     if threadline.authority is None:
-        typer.echo(_openness(str(threadline.settings.host)), err=True)
+        _tell_openness(str(threadline.settings.host))
 
 
-def _openness(host: str) -> str:
-    """Who can use a server that asks nobody who they are."""
+def _tell_openness(host: str) -> None:
+    """Says who can use a server that asks nobody who they are."""
     if is_loopback(host):
-        return "There is no authentication: whoever is on this machine can use it."
-    return f"Warning: there is no authentication: whoever reaches {host} can use it."
+        logger.info("there is no authentication: whoever is on this machine can use it")
+    else:
+        logger.warning("there is no authentication: whoever reaches %s can use it", host)
 
 
 def _model() -> str:

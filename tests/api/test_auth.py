@@ -438,7 +438,7 @@ class TestIdentity:
             seen = answer.json()["seen"]
             assert (seen["user"]["org"], "token" in seen["user"], "deep" in seen["user"]) == ("o", False, False)
             await client.post("/runs/crons", json={"assistant_id": "whoami", "schedule": "0 0 1 1 *"}, headers=proofs)
-        for file in (tmp_path / ".threadline").iterdir():
+        for file in filter(Path.is_file, (tmp_path / ".threadline").rglob("*")):
             for proof in (b"the-token-of-a", b"the-key-of-a"):
                 assert proof not in file.read_bytes(), file
 

@@ -128,7 +128,7 @@ async def test_prune_does_as_the_ttls_say(serve: Serve, config: Path, data: Path
 
 
 async def test_vacuum_makes_the_files_small(serve: Serve, config: Path, data: Path) -> None:
-    async with serve() as client:
+    async with serve(max_metadata_bytes=1 << 20) as client:
         body = "word " * 100_000
         threads = [
             (await client.run("steps", {"number": 2}, metadata={"text": body}))[0].data["thread_id"] for _ in range(8)
