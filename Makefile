@@ -27,7 +27,7 @@ run: .venv/.installed
 	$(BIN)/threadline serve --port $(PORT)
 
 test: lint typecheck
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 lint: .venv/.tools
 	$(BIN)/ruff check .
