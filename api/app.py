@@ -5,7 +5,7 @@ settings ──> Threadline.open: registry, storage, checkpointer, store ──>
 """
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
 from typing import Any, Self
 
@@ -20,7 +20,7 @@ from api.body_limit import BodyLimit
 from api.boundary import Boundary
 from api.callers import Caller
 from api.checkpoint_serde import load_serde
-from api.checkpointer_config import load_checkpointer_config
+from api.checkpointer_config import ThreadTtl, load_checkpointer_config
 from api.cron_scheduler import CronScheduler
 from api.crons import Crons
 from api.errors import StorageError, ThreadlineError, is_storage_failure
@@ -31,7 +31,7 @@ from api.loop_lag import LoopLag
 from api.loop_watch import LoopWatch
 from api.metrics import Metrics, Observable
 from api.openapi import describe
-from api.registry import Registry, load
+from api.registry import GraphEntry, Registry, load
 from api.request_limits import RequestLimits
 from api.request_scope import REQUEST_ID, RequestScope
 from api.responses import JsonResponse, add_error_handlers
@@ -45,7 +45,7 @@ from api.settings import Settings
 from api.states import States
 from api.storage.base import Storage
 from api.storage.sqlite import SqliteStorage
-from api.storage.sqlite.checkpoints import open_checkpoints
+from api.storage.sqlite.checkpoints import SqliteCheckpoints, open_checkpoints
 from api.storage.sqlite.store import open_store
 from api.store_config import load_store_config
 from api.store_items import StoreItems
@@ -53,6 +53,7 @@ from api.sweeper import Sweeper
 from api.telemetry import telemetry
 from api.thread_streams import ThreadStreams
 from api.threads import Threads
+from api.tracing import Tracing
 from api.turns import Turns
 from api.views import Views
 from api.webhook_rules import load_webhook_config
@@ -139,70 +140,84 @@ class Threadline:
             self.runs.end_streams()
 
     async def _open(self, stack: contextlib.AsyncExitStack) -> None:
-        settings = self.settings
-        entries = load(settings.config)
-        self.authority = load_auth(settings)
-        self.headers = load_configurable_headers(settings.config)
-        store_config = load_store_config(settings.config)
-        ttl = load_checkpointer_config(settings.config)
-        self.webhooks = Webhooks(load_webhook_config(settings.config), grace=settings.shutdown_grace)
+        config = self.settings.config
+        entries = load(config)
+        self.authority = load_auth(self.settings)
+        self.headers = load_configurable_headers(config)
+        ttl = load_checkpointer_config(config)
+        self.webhooks = Webhooks(load_webhook_config(config), grace=self.settings.shutdown_grace)
         stack.push_async_callback(self.webhooks.close)
-        settings.storage_dir.mkdir(parents=True, exist_ok=True)
-        if self._given_storage is None:
-            self.storage = SqliteStorage(settings.storage_dir / "threadline.sqlite")
-        else:
-            self.storage = self._given_storage
-        await self.storage.open()
-        stack.push_async_callback(self.storage.close)
-        if isinstance(self.storage, Observable):
-            self.storage.observe(self.metrics)
-        tracing = await stack.enter_async_context(telemetry(self.metrics, self.refresh_metrics))
-        loop_lag = LoopLag(self.metrics.loop_lag)
-        loop_lag.start()
-        stack.callback(loop_lag.stop)
-        checkpointer = await stack.enter_async_context(
-            open_checkpoints(
-                settings.storage_dir / "checkpoints.sqlite",
-                load_serde(settings.config, max_bytes=settings.max_state_bytes),
-            )
-        )
-        store = await stack.enter_async_context(
-            open_store(settings.storage_dir / "store.sqlite", ttl=store_config.ttl, index=store_config.index)
-        )
-        self.store_items = StoreItems(store, store_config, max_items=settings.max_store_items)
-        self.registry = Registry(entries, checkpointer=checkpointer, store=store)
+        checkpointer = await self._open_storage(stack, entries)
+        tracing = await self._observe(stack)
         executor = Executor(
             self.registry,
             self.storage.queue,
             self.storage.log,
-            settings,
+            self.settings,
             self.metrics,
             callbacks=self._callbacks,
             on_end=self._on_end,
             tracing=tracing,
         )
-        worker = self._worker = Worker(self.storage.queue, executor, settings)
-        self.runs = Runs(self.storage, worker, executor, settings, ttl)
+        self._worker = Worker(self.storage.queue, executor, self.settings)
+        self._wire(executor, checkpointer, ttl)
+        await self.assistants.register()
+        await self.runs.open()
+        stack.push_async_callback(self.runs.close)
+        self._start(stack, Retention(self.storage, checkpointer), ttl)
+
+    async def _open_storage(
+        self, stack: contextlib.AsyncExitStack, entries: Mapping[str, GraphEntry]
+    ) -> SqliteCheckpoints:
+        settings = self.settings
+        folder = settings.storage_dir
+        store_config = load_store_config(settings.config)
+        serde = load_serde(settings.config, max_bytes=settings.max_state_bytes)
+        folder.mkdir(parents=True, exist_ok=True)
+        if self._given_storage is None:
+            self.storage = SqliteStorage(folder / "threadline.sqlite")
+        else:
+            self.storage = self._given_storage
+        await self.storage.open()
+        stack.push_async_callback(self.storage.close)
+        checkpointer = await stack.enter_async_context(open_checkpoints(folder / "checkpoints.sqlite", serde))
+        store = await stack.enter_async_context(
+            open_store(folder / "store.sqlite", ttl=store_config.ttl, index=store_config.index)
+        )
+        self.store_items = StoreItems(store, store_config, max_items=settings.max_store_items)
+        self.registry = Registry(entries, checkpointer=checkpointer, store=store)
+        return checkpointer
+
+    async def _observe(self, stack: contextlib.AsyncExitStack) -> Tracing:
+        if isinstance(self.storage, Observable):
+            self.storage.observe(self.metrics)
+        loop_lag = LoopLag(self.metrics.loop_lag)
+        loop_lag.start()
+        stack.callback(loop_lag.stop)
+        return await stack.enter_async_context(telemetry(self.metrics, self.refresh_metrics))
+
+    def _wire(self, executor: Executor, checkpointer: SqliteCheckpoints, ttl: ThreadTtl) -> None:
+        settings = self.settings
+        self.runs = Runs(self.storage, self._worker, executor, settings, ttl)
         self.states = States(self.storage, self.registry)
         self.views = Views(self.runs, self.states)
         self.thread_streams = ThreadStreams(self.storage, self.runs, self.views, settings)
         self.threads = Threads(self.storage, self.states, self.runs, checkpointer, ttl)
         self.assistants = Assistants(self.storage, self.registry, self.runs, self.threads)
-        await self.assistants.register()
         self.agents = Agents(self.registry, self.assistants)
         self.run_requests = RunRequests(self.storage, self.assistants, self.webhooks)
         self.crons = Crons(self.storage, self.assistants, self.run_requests, self._clock)
-        await self.runs.open()
-        stack.push_async_callback(self.runs.close)
-        worker.start()
-        stack.push_async_callback(worker.stop)
-        watch = LoopWatch(settings.loop_stall_seconds, worker.running)
+
+    def _start(self, stack: contextlib.AsyncExitStack, retention: Retention, ttl: ThreadTtl) -> None:
+        self._worker.start()
+        stack.push_async_callback(self._worker.stop)
+        watch = LoopWatch(self.settings.loop_stall_seconds, self._worker.running)
         watch.start()
         stack.callback(watch.stop)
         scheduler = CronScheduler(self.storage, self.run_requests, self.runs, self._clock, self._admit_cron)
         scheduler.start()
         stack.push_async_callback(scheduler.stop)
-        sweeper = Sweeper(self.threads, self.runs, Retention(self.storage, checkpointer), settings, ttl)
+        sweeper = Sweeper(self.threads, self.runs, retention, self.settings, ttl)
         sweeper.start()
         stack.push_async_callback(sweeper.stop)
 

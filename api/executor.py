@@ -1,18 +1,18 @@
 """The executor: runs one attempt of a run and is the only writer of its events.
 
-claimed run ──> graph.astream / astream_events ──fold──> EventLog.append
-                                                   └──> RunQueue.finish, then the terminal event
+claimed run ──> sources.entries ──> EventLog.append
+                                └──> RunQueue.finish, then the terminal event
 """
 
 import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Protocol, TypeVar, cast, get_type_hints
+from typing import Any, TypeVar, cast, get_type_hints
 
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.runnables import Runnable, RunnableConfig
@@ -21,15 +21,15 @@ from langgraph.pregel import Pregel
 from langgraph.runtime import RunControl
 from langgraph.types import Command, StateSnapshot
 
+from api import sources
 from api.callers import of_graph
 from api.errors import FencedError, RunError, StorageError, UnserializableError, is_storage_failure, run_error
 from api.events import Entry
 from api.logs import logged
 from api.metrics import Metrics
 from api.origins import KEY as ORIGIN
-from api.protocols.astream_events import EventsFold
-from api.protocols.langgraph import LANGGRAPH, LangGraphFold, RunCommand, error_payload
-from api.protocols.native import STREAM_MODES, NativeFold
+from api.protocols.langgraph import LANGGRAPH, RunCommand, error_payload
+from api.protocols.native import NativeFold
 from api.registry import Registry
 from api.schemas import EndStatus, Json, Outcome, Run, ThreadStatus
 from api.serde import dumps
@@ -58,18 +58,6 @@ CallbackFactory = Callable[[Run], Iterable[BaseCallbackHandler]]
 """Makes handlers for a run; an embedder gives one to `create_app`."""
 
 
-class Fold(Protocol):
-    """What a source of events has in common, whatever it folds."""
-
-    values: Any
-
-    def begin(self, run: Run) -> Iterator[Entry]:
-        """The first entries of an attempt."""
-
-    def end(self, status: EndStatus, error: RunError | None) -> Iterator[Entry]:
-        """The last entries: an error if there is one, and the end."""
-
-
 class Cancelled(Exception):  # noqa: N818  # an outcome, not a failure
     """A client cancelled the run."""
 
@@ -83,7 +71,7 @@ class _Attempt:
     """What one attempt carries along."""
 
     run: Run
-    fold: Fold
+    fold: sources.Fold
     tracker: RunTracker
     handlers: Sequence[BaseCallbackHandler] = ()
     """Called back besides the tracker."""
@@ -151,7 +139,7 @@ class Executor:
                 queue, for another attempt to go on from its last checkpoint.
         """
         tracker = RunTracker()
-        attempt = _Attempt(run, _fold(run, tracker), tracker)
+        attempt = _Attempt(run, sources.fold_of(run, tracker), tracker)
         self._attempts.add(attempt)
         if self._draining.is_set():
             attempt.control.request_drain()
@@ -191,7 +179,7 @@ class Executor:
         Raises:
             FencedError: it has started or ended meanwhile.
         """
-        attempt = _Attempt(run, _fold(run, RunTracker()), RunTracker())
+        attempt = _Attempt(run, sources.fold_of(run, RunTracker()), RunTracker())
         await self._finish(attempt, "interrupted", _CANCELLED)
         await self._log.close_run(run.run_id)
 
@@ -233,62 +221,12 @@ class Executor:
         await self._append(attempt, fold.begin(run))
         async with self._registry.open(run.kwargs["graph_id"], config, stateless=_temporary(run)) as graph:
             graph_input = await _graph_input(graph, run, config)
-            match fold:
-                case NativeFold() if isinstance(graph, Pregel):
-                    await self._drive_graph(attempt, fold, graph, graph_input, config)
-                case NativeFold():
-                    stream = cast("AsyncGenerator[Any]", graph.astream(graph_input, config))
-                    async with aclosing(stream) as chunks:
-                        async for chunk in chunks:
-                            await self._append(attempt, fold.feed_output(chunk))
-                case EventsFold():
-                    await self._drive_events(attempt, fold, graph, graph_input, config)
-                case LangGraphFold():
-                    await self._drive_modes(attempt, fold, graph, graph_input, config)
+            options = _options(attempt, graph) if isinstance(graph, Pregel) else {}
+            async with aclosing(sources.entries(fold, graph, graph_input, config, options)) as parts:
+                async for part in parts:
+                    await self._append(attempt, part)
             if isinstance(fold, NativeFold):
                 await self._append(attempt, fold.finish(attempt.tracker.usage))
-
-    async def _drive_graph(
-        self, attempt: _Attempt, fold: NativeFold, graph: AnyPregel, graph_input: Any, config: RunnableConfig
-    ) -> None:
-        stream = graph.astream(graph_input, config, stream_mode=list(STREAM_MODES), **_options(attempt, graph))
-        async with aclosing(cast("AsyncGenerator[tuple[str, Any]]", stream)) as parts:
-            async for mode, payload in parts:
-                await self._append(attempt, fold.feed(mode, payload))
-
-    async def _drive_events(
-        self, attempt: _Attempt, fold: EventsFold, graph: Runnable[Any, Any], graph_input: Any, config: RunnableConfig
-    ) -> None:
-        options = _options(attempt, graph) if isinstance(graph, Pregel) else {}
-        stream = graph.astream_events(graph_input, config, version="v2", **options)
-        async with aclosing(cast("AsyncGenerator[Mapping[str, Any]]", stream)) as events:
-            async for event in events:
-                await self._append(attempt, fold.feed(event))
-
-    async def _drive_modes(
-        self,
-        attempt: _Attempt,
-        fold: LangGraphFold,
-        graph: Runnable[Any, Any],
-        graph_input: Any,
-        config: RunnableConfig,
-    ) -> None:
-        if not isinstance(graph, Pregel):
-            async for chunk in graph.astream(graph_input, config):
-                await self._append(attempt, fold.feed((), "values", chunk))
-            return
-        options = {**_options(attempt, graph), "stream_mode": fold.modes, "subgraphs": fold.subgraphs}
-        if fold.events:
-            events = graph.astream_events(graph_input, config, version="v2", **options)
-            async with aclosing(cast("AsyncGenerator[Mapping[str, Any]]", events)) as stream:
-                async for event in stream:
-                    await self._append(attempt, fold.feed_event(event, attempt.run.run_id))
-            return
-        parts = cast("AsyncGenerator[Any]", graph.astream(graph_input, config, **options))
-        async with aclosing(parts):
-            async for part in parts:
-                namespace, mode, payload = part if fold.subgraphs else ((), *part)
-                await self._append(attempt, fold.feed(namespace, mode, payload))
 
     async def _append(self, attempt: _Attempt, entries: Iterable[Entry]) -> None:
         batch = list(entries)
@@ -435,16 +373,6 @@ def _uncancel() -> None:
     """The cancellation has done its work: what follows in this task runs normally."""
     if (task := asyncio.current_task()) is not None:
         task.uncancel()
-
-
-def _fold(run: Run, tracker: RunTracker) -> NativeFold | EventsFold | LangGraphFold:
-    match run.kwargs["source"]:
-        case "events":
-            return EventsFold(run.kwargs.get("filters", {}))
-        case "langgraph":
-            return LangGraphFold(run.kwargs["stream_mode"], subgraphs=run.kwargs["subgraphs"])
-        case _:
-            return NativeFold(tracker.inner_messages, resuming="resume" in run.kwargs)
 
 
 _OPTIONS = ("durability", "interrupt_before", "interrupt_after")

@@ -27,6 +27,7 @@ LEVELS: list[set[str]] = [
     {"storage", "metrics", "tracker", "tracing", "telemetry", "otel", "loop_lag"},
     {
         "registry",
+        "sources",
         "checkpointer_config",
         "retention",
         "store_config",

@@ -1,0 +1,128 @@
+"""Sources: what each kind of run reads of its graph, and the fold that makes entries of the log of it.
+
+run ──fold_of──> NativeFold, EventsFold or LangGraphFold
+graph.astream / astream_events ──entries──> what the executor appends
+"""
+
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+from contextlib import aclosing
+from typing import Any, Protocol, cast
+
+from langchain_core.runnables import Runnable, RunnableConfig
+from langgraph.pregel import Pregel
+
+from api.errors import RunError
+from api.events import Entry
+from api.protocols.astream_events import EventsFold
+from api.protocols.langgraph import LangGraphFold
+from api.protocols.native import STREAM_MODES, NativeFold
+from api.schemas import EndStatus, Run
+from api.tracker import RunTracker
+
+Entries = AsyncGenerator[Iterable[Entry]]
+
+AnyRunnable = Runnable[Any, Any]
+
+
+class Fold(Protocol):
+    """What a source of events has in common, whatever it folds."""
+
+    values: Any
+
+    def begin(self, run: Run) -> Iterator[Entry]:
+        """The first entries of an attempt."""
+
+    def end(self, status: EndStatus, error: RunError | None) -> Iterator[Entry]:
+        """The last entries: an error if there is one, and the end."""
+
+
+def fold_of(run: Run, tracker: RunTracker) -> Fold:
+    """The fold for what the run was asked for.
+
+    Args:
+        run: the run.
+        tracker: sees the attempt's callbacks.
+    """
+    match run.kwargs["source"]:
+        case "events":
+            return EventsFold(run.kwargs.get("filters", {}))
+        case "langgraph":
+            return LangGraphFold(run.kwargs["stream_mode"], subgraphs=run.kwargs["subgraphs"])
+        case _:
+            return NativeFold(tracker.inner_messages, resuming="resume" in run.kwargs)
+
+
+async def entries(
+    fold: Fold, graph: AnyRunnable, graph_input: Any, config: RunnableConfig, options: Mapping[str, Any]
+) -> Entries:
+    """What the graph streams, folded: a part of the log for each part of the stream.
+
+    Args:
+        fold: from `fold_of`.
+        graph: a graph, or any Runnable.
+        graph_input: its input.
+        config: with the run's id and its callbacks.
+        options: further arguments of a graph's `astream`.
+    """
+    match fold:
+        case EventsFold():
+            parts = _events(fold, graph, graph_input, config, options)
+        case LangGraphFold() if fold.events and isinstance(graph, Pregel):
+            parts = _modes_among_events(fold, graph, graph_input, config, options)
+        case LangGraphFold():
+            parts = _modes(fold, graph, graph_input, config, options)
+        case NativeFold():
+            parts = _native(fold, graph, graph_input, config, options)
+        case _:
+            raise TypeError(f"{type(fold).__name__} has no source")
+    async with aclosing(parts):
+        async for part in parts:
+            yield part
+
+
+async def _native(
+    fold: NativeFold, graph: AnyRunnable, graph_input: Any, config: RunnableConfig, options: Mapping[str, Any]
+) -> Entries:
+    if isinstance(graph, Pregel):
+        stream = graph.astream(graph_input, config, stream_mode=list(STREAM_MODES), **options)
+        async with aclosing(cast("AsyncGenerator[tuple[str, Any]]", stream)) as parts:
+            async for mode, payload in parts:
+                yield fold.feed(mode, payload)
+        return
+    async with aclosing(cast("AsyncGenerator[Any]", graph.astream(graph_input, config))) as chunks:
+        async for chunk in chunks:
+            yield fold.feed_output(chunk)
+
+
+async def _events(
+    fold: EventsFold, graph: AnyRunnable, graph_input: Any, config: RunnableConfig, options: Mapping[str, Any]
+) -> Entries:
+    stream = graph.astream_events(graph_input, config, version="v2", **options)
+    async with aclosing(cast("AsyncGenerator[Mapping[str, Any]]", stream)) as events:
+        async for event in events:
+            yield fold.feed(event)
+
+
+async def _modes(
+    fold: LangGraphFold, graph: AnyRunnable, graph_input: Any, config: RunnableConfig, options: Mapping[str, Any]
+) -> Entries:
+    if not isinstance(graph, Pregel):
+        async for chunk in graph.astream(graph_input, config):
+            yield fold.feed((), "values", chunk)
+        return
+    modes: dict[str, Any] = {"stream_mode": fold.modes, "subgraphs": fold.subgraphs}
+    stream = graph.astream(graph_input, config, **modes, **options)
+    async with aclosing(cast("AsyncGenerator[Any]", stream)) as parts:
+        async for part in parts:
+            namespace, mode, payload = part if fold.subgraphs else ((), *part)
+            yield fold.feed(namespace, mode, payload)
+
+
+async def _modes_among_events(
+    fold: LangGraphFold, graph: AnyRunnable, graph_input: Any, config: RunnableConfig, options: Mapping[str, Any]
+) -> Entries:
+    modes: dict[str, Any] = {"stream_mode": fold.modes, "subgraphs": fold.subgraphs}
+    stream = graph.astream_events(graph_input, config, version="v2", **modes, **options)
+    async with aclosing(cast("AsyncGenerator[Mapping[str, Any]]", stream)) as events:
+        async for event in events:
+            yield fold.feed_event(event, str(config["run_id"]))
