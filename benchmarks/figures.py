@@ -21,9 +21,11 @@ class Figure:
     """The number of `langgraph dev`."""
 
     @classmethod
-    def at_least(cls, name: str, unit: str, ours: float, bare: float, share: float) -> Self:
+    def at_least(
+        cls, name: str, unit: str, ours: float, bare: float, share: float, *, peer: float | None = None
+    ) -> Self:
         """Ours is to be at least this share of the bare server's."""
-        return cls(name, unit, ours, bare, f">= {share:g} of bare", ours >= share * bare)
+        return cls(name, unit, ours, bare, f">= {share:g} of bare", ours >= share * bare, peer)
 
     @classmethod
     def at_most_more(cls, name: str, unit: str, ours: float, bare: float, more: float) -> Self:
@@ -34,11 +36,6 @@ class Figure:
     def at_most(cls, name: str, unit: str, ours: float, limit: float, bare: float | None = None) -> Self:
         """Ours is to be at most so much, whatever the bare server's is."""
         return cls(name, unit, ours, bare, f"<= {limit:g} {unit}", ours <= limit)
-
-    @classmethod
-    def at_least_of_peer(cls, name: str, unit: str, ours: float, bare: float, peer: float, *, times: float) -> Self:
-        """Ours is to be at least so many times that of `langgraph dev`."""
-        return cls(name, unit, ours, bare, f">= {times:g}x of dev", ours >= times * peer, peer)
 
     def cells(self) -> tuple[str, ...]:
         """What the table shows of it."""
