@@ -205,10 +205,8 @@ async def test_backup_of_a_live_server_goes_on_where_it_was(serve: Serve, config
             await sdk.runs.join(under_way, run["run_id"])
     with gate("backed up") as held:
         held.released.set()
-        # Its worker, which is this process, seems to live: the lease decides.
         with _open(copy / FILES[0]) as db:
             assert db.execute("SELECT status FROM runs WHERE run_id = ?", (run["run_id"],)).fetchone() == ("running",)
-            db.execute("UPDATE runs SET lease_until = 0 WHERE lease_until IS NOT NULL")
         async with serve(data_dir=copy) as client, _stock(client) as sdk:
             assert await sdk.threads.get_state(done["thread_id"]) == state
             replayed = await client.get(f"/agents/steps/stream/{done['run_id']}")
