@@ -331,7 +331,7 @@ class Executor:
             {"run_attempt": run.attempt, "langgraph_version": LANGGRAPH} if "stream_mode" in run.kwargs else {}
         )
         if run.attempt > 1:
-            attempt["run_attempt"] = run.attempt  # the fence of checkpoints.sql
+            attempt["run_attempt"] = run.attempt  # the fence of saver.sql
         caller = of_graph(run.kwargs["caller"]) if "caller" in run.kwargs else {}
         config: dict[str, Any] = {
             **given,

@@ -15,6 +15,7 @@ from langgraph.types import Command, interrupt
 from typing_extensions import TypedDict
 
 from api.errors import ThreadlineError
+from api.storage.sql import queries
 from api.storage.sqlite.checkpoints import SqliteCheckpoints, open_checkpoints
 
 
@@ -241,3 +242,13 @@ async def test_listing_goes_on_past_a_page(tmp_path: Path) -> None:
         assert [found.config async for found in checkpoints.alist(config, limit=110)] == everything[:110]
         older = checkpoints.alist(config, before=everything[20], filter={"source": "input"}, limit=2)
         assert [found.metadata["source"] async for found in older] == ["input", "input"]
+
+
+@pytest.mark.parametrize("name", ["delete_writes_of_runs", "delete_checkpoints_of_runs"])
+async def test_rollback_does_not_walk_through_all_threads(tmp_path: Path, name: str) -> None:
+    async with _opened(tmp_path):
+        statement = queries("checkpoints.sql")[name].replace(":run_ids", "'[]'")
+        plan = " ".join(row[3] for row in _rows(tmp_path, f"EXPLAIN QUERY PLAN {statement}"))
+    assert "threadline_checkpoints_of_run" in plan
+    assert "SCAN checkpoints" not in plan
+    assert "SCAN writes" not in plan

@@ -29,9 +29,9 @@ def store_script() -> str:
     return _read("store.sql")
 
 
-def fence_script() -> str:
-    """The script of fence.sql; running it again changes nothing."""
-    return _read("fence.sql")
+def saver_script() -> str:
+    """The script of saver.sql; running it again changes nothing."""
+    return _read("saver.sql")
 
 
 def _read(name: str) -> str:

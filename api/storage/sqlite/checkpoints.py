@@ -34,7 +34,7 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 
 from api.errors import FencedError, StorageError
 from api.serde import dumps
-from api.storage.sql import fence_script, queries
+from api.storage.sql import queries, saver_script
 from api.storage.sqlite.database import QUICK_BYTES, Database
 from api.storage.sqlite.space import reclaim
 
@@ -74,7 +74,7 @@ async def open_checkpoints(path: Path, serde: SerializerProtocol | None = None) 
 def _make_tables(path: Path) -> None:
     with contextlib.closing(sqlite3.connect(path)) as connection:
         SqliteSaver(connection).setup()
-        connection.executescript(fence_script())
+        connection.executescript(saver_script())
 
 
 class SqliteCheckpoints(BaseCheckpointSaver[Any]):

@@ -1,4 +1,11 @@
--- What LangGraph's table of checkpoints lacks: the fence. A worker that comes back from the dead adds nothing to a thread
+-- What LangGraph's table of checkpoints lacks.
+
+-- Which checkpoints a run made, for its rollback.
+CREATE INDEX IF NOT EXISTS threadline_checkpoints_of_run ON checkpoints (
+    json_extract(CAST(metadata AS TEXT), '$.run_id')
+);
+
+-- The fence. A worker that comes back from the dead adds nothing to a thread
 -- once a later attempt of its run has; its checkpoint, being newer, would hide the state that the later one left.
 CREATE TRIGGER IF NOT EXISTS threadline_fence BEFORE INSERT ON checkpoints
 WHEN EXISTS (
