@@ -80,8 +80,13 @@ async def test_second_signal_does_not_wait_for_a_superstep(server: Server) -> No
     async with httpx.AsyncClient(base_url=server.url, timeout=30) as http:
         request = http.build_request("POST", "/agents/faults/stream", json={"input": _question(pause=60)})
         response = await http.send(request, stream=True)
+        async for line in response.aiter_lines():
+            if line == "event: custom":
+                break
+        # The superstep is under way, and takes a minute.
         server.send(signal.SIGTERM)
         await response.aclose()
+    # Two signals within less are taken for one.
     await asyncio.sleep(0.6)
     assert server.runs
     server.send(signal.SIGTERM)
