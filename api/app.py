@@ -267,14 +267,24 @@ def create_app(
 
     app = FastAPI(title="Threadline", lifespan=lifespan, default_response_class=JsonResponse)
     app.state.threadline = threadline
-    limits = threadline.settings
-    app.add_middleware(RequestLimits, settings=limits)
+    _add_middleware(app, threadline)
+    add_error_handlers(app)
+    for routes in (meta, agents, assistants, crons, runs, store, threads):
+        app.include_router(routes.router)
+    describe(app, lambda: {} if threadline.authority is None else threadline.authority.openapi)
+    return app
+
+
+def _add_middleware(app: FastAPI, threadline: Threadline) -> None:
+    """Each is outside of those before it: a body is bounded first, then its sender is known, then the limits hold."""
+    settings = threadline.settings
+    app.add_middleware(RequestLimits, settings=settings)
     app.add_middleware(Authentication, threadline=threadline)
-    app.add_middleware(BodyLimit, max_bytes=limits.max_body_bytes, timeout=limits.body_timeout)
+    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes, timeout=settings.body_timeout)
     app.add_middleware(Boundary)
     app.add_middleware(
         CORSMiddleware,
-        allow_origins=threadline.settings.cors_origins,
+        allow_origins=settings.cors_origins,
         allow_methods=["*"],
         allow_headers=["*"],
         expose_headers=[
@@ -288,26 +298,3 @@ def create_app(
         allow_private_network=True,
     )
     app.add_middleware(RequestScope, metrics=threadline.metrics)
-    add_error_handlers(app)
-    for routes in (meta, agents, assistants, crons, runs, store, threads):
-        app.include_router(routes.router)
-    describe(app)
-    _document_security(app, threadline)
-    return app
-
-
-def _document_security(app: FastAPI, threadline: Threadline) -> None:
-    """Adds to the OpenAPI document how callers say who they are, once that is known."""
-    described = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        document = described()
-        extra = {} if threadline.authority is None else threadline.authority.openapi
-        schemes = extra.get("securitySchemes") or extra.get("components", {}).get("securitySchemes")
-        if schemes:
-            document.setdefault("components", {})["securitySchemes"] = schemes
-        if "security" in extra:
-            document["security"] = extra["security"]
-        return document
-
-    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's own way to extend it

@@ -3,7 +3,7 @@
 routes ──get_openapi──> document ──bodies, answers, refusals, formats of ids──> /openapi.json, /docs
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from fastapi import FastAPI
@@ -102,19 +102,27 @@ _TAGS = {
 }
 
 
-def describe(app: FastAPI) -> None:
+def describe(app: FastAPI, security: Callable[[], Json]) -> None:
     """Makes the app serve the completed document; it is made when it is first asked for.
 
     Args:
         app: with all its routes.
+        security: how callers say who they are, as `auth.openapi` of langgraph.json has it; known once the app is open.
     """
 
     def openapi() -> Json:
         if app.openapi_schema is None:
-            app.openapi_schema = document(app)
+            app.openapi_schema = _secured(document(app), security())
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way
+
+
+def _secured(described: Json, security: Json) -> Json:
+    schemes = security.get("securitySchemes") or security.get("components", {}).get("securitySchemes")
+    if schemes:
+        described.setdefault("components", {})["securitySchemes"] = schemes
+    return {**described, "security": security["security"]} if "security" in security else described
 
 
 def document(app: FastAPI) -> Json:

@@ -297,11 +297,7 @@ class Runs:
             run_id: the run.
             kinds: of the events to return; there are none if they are no longer kept.
         """
-        try:
-            return [event async for batch in self.follow(run_id) for event in batch if event.kind in kinds]
-        except GapError:
-            # Only a run that has ended loses its events.
-            return []
+        return await gathered(self.follow(run_id), kinds)
 
     async def result_of_run(self, run: Run) -> bytes:
         """JSON of what the last run of the run's thread left: its error, its interrupts, or its values."""
@@ -416,3 +412,12 @@ def no_run(run_id: str) -> NotFoundError:
 def no_active_run(run_id: str) -> NotFoundError:
     """There is no run of that id that could be cancelled."""
     return NotFoundError(f"No run {run_id!r} is pending or running.", field="run_id")
+
+
+async def gathered(batches: AsyncGenerator[Sequence[Event]], kinds: Collection[str]) -> list[Event]:
+    """Events of some kinds of a run that is followed to its end; none if they are no longer kept."""
+    try:
+        return [event async for batch in batches for event in batch if event.kind in kinds]
+    except GapError:
+        # Only a run that has ended loses its events.
+        return []

@@ -8,11 +8,10 @@ from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import aclosing
 from typing import Any
 
-from api.errors import GapError
 from api.events import END, Entry, Event, numbered
 from api.protocols.langgraph_view import LangGraphView
 from api.protocols.native_view import NativeView
-from api.runs import Runs
+from api.runs import Runs, gathered
 from api.schemas import Run
 from api.states import States
 
@@ -54,11 +53,7 @@ class Views:
             run: the run.
             kinds: of the events to return; there are none if they are no longer kept.
         """
-        try:
-            return [event async for batch in self.langgraph(run) for event in batch if event.kind in kinds]
-        except GapError:
-            # Only a run that has ended loses its events.
-            return []
+        return await gathered(self.langgraph(run), kinds)
 
     async def native(self, run: Run, after: int = 0) -> AsyncGenerator[Sequence[Event]]:
         """Likewise as the native API names them.

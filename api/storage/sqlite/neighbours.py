@@ -1,6 +1,6 @@
 """Neighbours: the processes that share a database file; who of them lives, and the wake-ups between them.
 
-Each process has a named pipe beside the file, `<file>-workers/<id>`, and reads from it. Whoever writes to a pipe wakes
+Each process has a named pipe beside the file, `<file>-processes/<id>`, and reads from it. Whoever writes to it wakes
 its reader; a pipe that nobody reads belongs to a process that is dead, whatever has become of its process id since.
 Each process also holds the writing end of every other's pipe: the kernel reports at once when its reader dies. So
 nothing here polls, nothing outlives a kill, and it works between containers that share the folder (as SQLite's
