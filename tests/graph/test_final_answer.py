@@ -201,7 +201,7 @@ def test_work_is_linear_in_the_length(make: Callable[[int], str], size: int, mon
         parsed += len(source)
         return loads(source, **kwargs)
 
-    monkeypatch.setattr("graph.final_answer.json.loads", counting)
+    monkeypatch.setattr("graph.final_answer.decoder.json.loads", counting)
 
     def work(n: int) -> tuple[int, int]:
         nonlocal parsed
