@@ -47,7 +47,8 @@ from .state import (
     turn_of,
     unanswered,
 )
-from .tools import TOOLS, final_answer, under_its_own_run
+from .tool_runs import under_its_own_run
+from .tools import TOOLS, final_answer
 
 AGENT = "agent"
 """Name of the node that calls the model."""
