@@ -17,6 +17,8 @@ from typing import Any, Literal
 
 import orjson
 
+from api.redaction import shortened
+
 LogFormat = Literal["text", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
@@ -66,6 +68,13 @@ _SECRETS = (
 _SECRET_VARIABLE = re.compile(r"(?:KEY|KEYS|TOKEN|SECRET|PASSWORD|OTLP_(?:\w+_)?HEADERS)$")
 _SHORTEST_SECRET = 8
 
+_LONGEST = 8192
+"""Characters of a message or a field that are logged."""
+_LONGEST_LINE = 1024
+"""Likewise of a line of a stack trace: a graph's exception may have all of its input in its text."""
+_FIRST_LINES, _LAST_LINES = 150, 50
+"""Of a stack trace."""
+
 
 @contextlib.contextmanager
 def logged(**fields: Any) -> Iterator[None]:
@@ -86,15 +95,28 @@ class Redaction:
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         values = {
-            value
+            part
             for name, value in (os.environ if environment is None else environment).items()
-            if _SECRET_VARIABLE.search(name) and len(value) >= _SHORTEST_SECRET
+            if _SECRET_VARIABLE.search(name)
+            for part in (value, *value.splitlines())
+            if len(part) >= _SHORTEST_SECRET
         }
         longest_first = sorted(values, key=len, reverse=True)
         self._known = re.compile("|".join(map(re.escape, longest_first))) if values else None
+        self._margin = len(longest_first[0]) if values else 0
 
-    def __call__(self, text: str) -> str:
-        """The text without secrets."""
+    def __call__(self, text: str, longest: int = _LONGEST) -> str:
+        """The text without secrets; of a long one the beginning."""
+        return shortened(text, self._hide, longest=longest, margin=self._margin)
+
+    def trace(self, text: str) -> str:
+        """Likewise of a stack trace, line by line: its first and its last ones."""
+        lines = text.split("\n")
+        if (left_out := len(lines) - _FIRST_LINES - _LAST_LINES) > 0:
+            lines[_FIRST_LINES:-_LAST_LINES] = [f"… ({left_out} lines)"]
+        return "\n".join(self(line, _LONGEST_LINE) for line in lines)
+
+    def _hide(self, text: str) -> str:
         if self._known is not None:
             text = self._known.sub(_HIDDEN, text)
         for pattern, replacement in _SECRETS:
@@ -122,7 +144,7 @@ class TextFormatter(logging.Formatter):
         fields = "".join(f" {name}={_plain(self._redaction(str(value)))}" for name, value in _fields().items())
         line = f"{time} {record.levelname} {_plain(record.name)}: {message}{fields and f' [{fields[1:]}]'}"
         trace = _trace(self, record)
-        return "\n    ".join([line, *map(_plain, self._redaction(trace).split("\n"))]) if trace else line
+        return "\n    ".join([line, *map(_plain, self._redaction.trace(trace).split("\n"))]) if trace else line
 
 
 class JsonFormatter(logging.Formatter):
@@ -149,9 +171,10 @@ class JsonFormatter(logging.Formatter):
         }
         extra = {name: value for name, value in record.__dict__.items() if name not in _STANDARD | _RESERVED}
         line = {**extra, **line}
+        shown = {name: self._value(name, value) for name, value in line.items()}
         if trace := _trace(self, record):
-            line["exception"] = trace
-        encoded = orjson.dumps({name: self._value(name, value) for name, value in line.items()}).decode()
+            shown["exception"] = _writable(self._redaction.trace(trace))
+        encoded = orjson.dumps(shown).decode()
         return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", encoded)
 
     def _value(self, name: str, value: Any) -> Any:
@@ -159,7 +182,7 @@ class JsonFormatter(logging.Formatter):
             return _HIDDEN
         if value is None or isinstance(value, bool | float) or (isinstance(value, int) and abs(value) < 1 << 53):
             return value
-        return self._redaction(str(value)).encode("utf-8", "backslashreplace").decode()
+        return _writable(self._redaction(str(value)))
 
 
 def configure(log_format: LogFormat, level: LogLevel, *filters: logging.Filter) -> None:
@@ -191,6 +214,10 @@ def _trace(formatter: logging.Formatter, record: logging.LogRecord) -> str:
     trace = formatter.formatException(record.exc_info) if record.exc_info and record.exc_info[0] else ""
     stack = formatter.formatStack(record.stack_info) if record.stack_info else ""
     return "\n".join(part for part in (trace, stack) if part)
+
+
+def _writable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _plain(text: str) -> str:

@@ -8,6 +8,7 @@ The lifespan is entered by the server's own `startup`, so that a config that can
 import asyncio
 import contextlib
 import errno
+import faulthandler
 import functools
 import gc
 import logging
@@ -15,7 +16,7 @@ import math
 import os
 import shlex
 import socket
-import threading
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -40,6 +41,8 @@ from api.settings import Settings
 
 _FORCED_SECONDS = 2.0
 """After a second signal; a killed server loses nothing either."""
+_BLOCKED_SECONDS = 3.0
+"""Beyond the time that graphs have to end their superstep, until a server whose event loop is blocked is ended."""
 _ONE_SIGNAL_SECONDS = 0.3
 """Signals that come together are one: a terminal tells every process of a group, and a supervisor its child again."""
 
@@ -93,6 +96,8 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stops listening, drains the runs and then the streams that read them, and leaves the lifespan."""
+        if not self.force_exit:
+            faulthandler.cancel_dump_traceback_later()
         draining = asyncio.create_task(self._drain())
         try:
             await super().shutdown(sockets)
@@ -103,19 +108,18 @@ class Server(uvicorn.Server):
             await self._lifespan.aclose()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """The first signal drains; the second one ends at once, even if the event loop is blocked."""
+        """The first signal drains, unless the event loop is blocked; the second one ends at once."""
         now = time.monotonic()
         if not self.should_exit:
             self._told_at = now
             super().handle_exit(sig, frame)
+            _end_after(self._settings.shutdown_grace + _BLOCKED_SECONDS)
         if now - self._told_at < _ONE_SIGNAL_SECONDS:
             return
         self.force_exit = True
         with contextlib.suppress(RuntimeError):  # the loop has ended already
             asyncio.get_running_loop().call_soon_threadsafe(self._forced.set)
-        last = threading.Timer(_FORCED_SECONDS, os._exit, (1,))
-        last.daemon = True
-        last.start()
+        _end_after(_FORCED_SECONDS)
 
     async def _drain(self) -> None:
         threadline: Threadline = self._app.state.threadline
@@ -126,6 +130,14 @@ class Server(uvicorn.Server):
             task.cancel()
         await asyncio.gather(draining, forced, return_exceptions=True)
         await threadline.drain(0)
+
+
+def _end_after(seconds: float) -> None:
+    """Ends the process then, and says where it was, unless that is cancelled.
+
+    It needs no Python to run: a regular expression, say, may hold the interpreter for hours.
+    """
+    faulthandler.dump_traceback_later(seconds, exit=True, file=sys.__stderr__ or sys.stderr)
 
 
 class _WithoutCuts(logging.Filter):

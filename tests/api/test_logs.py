@@ -96,6 +96,30 @@ def test_an_exception_cannot_forge_a_line(redaction: Redaction) -> None:
     assert "ValueError: hi\n12:00:00" in json.loads(line)["exception"]
 
 
+def test_a_long_input_is_logged_in_part(redaction: Redaction) -> None:
+    huge = "input " * 200_000
+    try:
+        raise ValueError(f"{huge}\n" * 3 + "line\n" * 1000 + "the end")
+    except ValueError as exc:
+        record = _record(huge, exc=exc, extra_field=huge)
+    for formatter in (TextFormatter(redaction), JsonFormatter(redaction)):
+        with logged(run_id="r" * 100_000):
+            line = formatter.format(record)
+        assert len(line) < 40_000
+        assert "(1200000 characters)" in line
+        assert "ValueError: input input" in line
+        assert "the end" in line
+
+
+def test_a_secret_of_several_lines_is_hidden_in_a_trace() -> None:
+    redaction = Redaction({"SIGNING_KEY": "-----BEGIN KEY-----\nfirst-line\nsecond-line\n"})
+    try:
+        raise ValueError("cannot read -----BEGIN KEY-----\nfirst-line\nsecond-line\n!")
+    except ValueError as exc:
+        line = TextFormatter(redaction).format(_record("failed", exc=exc))
+    assert "-line" not in line.partition("ValueError")[2]
+
+
 def test_json_takes_whatever_is_given(redaction: Redaction) -> None:
     extra = {"level": "mine", "count": 2, "huge": 1 << 80, "thing": {"password": "hunter22"}, "token": b"\xff"}
     line = json.loads(JsonFormatter(redaction).format(_record("\ud800 %d%%", 5, **extra)))

@@ -1,6 +1,7 @@
 """The end of a real server: a signal drains it, streams go on after its next start, a second signal ends it at once."""
 
 import asyncio
+import contextlib
 import json
 import signal
 from collections.abc import AsyncIterator
@@ -11,7 +12,7 @@ import httpx
 import pytest
 from langgraph_sdk import get_client
 
-from tests.faults.graphs import Order
+from tests.faults.graphs import Order, traces
 from tests.faults.server import Project, Server
 
 
@@ -25,8 +26,8 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
     await server.kill()
 
 
-def _question(pause: float = 0.1) -> str:
-    return json.dumps(Order(marker="m", steps=8, pause=pause, do=""))
+def _question(pause: float = 0.1, steps: int = 8, do: str = "") -> str:
+    return json.dumps(Order(marker="m", steps=steps, pause=pause, do=do))
 
 
 async def test_stock_sdk_reads_on_over_a_restart(server: Server) -> None:
@@ -92,3 +93,24 @@ async def test_second_signal_does_not_wait_for_a_superstep(server: Server) -> No
     server.send(signal.SIGTERM)
     async with asyncio.timeout(4):
         await server.ended()
+
+
+async def test_a_server_whose_interpreter_is_held_ends_and_says_where(tmp_path: Path) -> None:
+    project = Project(tmp_path, SHUTDOWN_GRACE=0)
+    server = Server(project)
+    await server.start()
+    try:
+        async with httpx.AsyncClient(base_url=server.url, timeout=30) as http:
+            thread = (await http.post("/threads", json={})).json()["thread_id"]
+            body = {"assistant_id": "faults", "input": {"messages": [["user", _question(steps=0, do="hold")]]}}
+            await http.post(f"/threads/{thread}/runs", json=body)
+            with contextlib.suppress(httpx.TimeoutException):
+                while ("m", "hold") not in traces(project.traces):
+                    await http.get("/ok")
+        assert ("m", "hold") in traces(project.traces)
+        server.send(signal.SIGTERM)
+        async with asyncio.timeout(30):
+            await server.ended()
+    finally:
+        await server.kill()
+    assert "in confirm" in server.log.read_text()

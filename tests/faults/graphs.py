@@ -9,6 +9,7 @@ import asyncio
 import json
 import operator
 import os
+import re
 import time
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
@@ -31,7 +32,7 @@ class Order(TypedDict):
     pause: float
     """Seconds between what a step writes."""
     do: str
-    """"" or `interrupt`, `block`, `hang`, `unserializable`, `huge`: what its last step does besides."""
+    """"" or `interrupt`, `block`, `hold`, `hang`, `unserializable`, `huge`: what its last step does besides."""
 
 
 class State(TypedDict):
@@ -94,6 +95,9 @@ async def confirm(state: State) -> dict[str, Any]:
             return {"extra": interrupt({"sure": True})}
         case "block":
             time.sleep(3)  # noqa: ASYNC251  # the fault
+        case "hold":
+            leave_trace(state["order"]["marker"], "hold")
+            re.match(r"(a|a)*b", "a" * 100)
         case "hang":
             await asyncio.Event().wait()
         case "unserializable":
