@@ -3,20 +3,24 @@
 import asyncio
 import contextlib
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
 from langgraph.channels.delta import DeltaChannel
+from langgraph.checkpoint.base import empty_checkpoint
+from langgraph.checkpoint.base import id as checkpoint_id
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command, interrupt
 from typing_extensions import TypedDict
 
-from api.errors import ThreadlineError
+from api.errors import FencedError, ThreadlineError
 from api.storage.sql import queries
 from api.storage.sqlite.checkpoints import SqliteCheckpoints, open_checkpoints
+from api.storage.sqlite.space import vacuum
 
 
 async def test_deleting_a_runs_checkpoints_restores_the_state_before_it(tmp_path: Path) -> None:
@@ -252,3 +256,122 @@ async def test_rollback_does_not_walk_through_all_threads(tmp_path: Path, name: 
     assert "threadline_checkpoints_of_run" in plan
     assert "SCAN checkpoints" not in plan
     assert "SCAN writes" not in plan
+
+
+class _Clock:
+    """What LangGraph makes ids of, for a test that sets it back."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._monkeypatch = monkeypatch
+        self._offset = 0
+
+    def set_back(self, seconds: float) -> None:
+        """As over a restart: what has been given out before is forgotten."""
+        self._offset -= int(seconds * 1e9)
+        offset = self._offset
+        self._monkeypatch.setattr(checkpoint_id.time, "time_ns", lambda: time.clock_gettime_ns(0) + offset)
+        self._monkeypatch.setattr(checkpoint_id, "_last_v6_timestamp", None)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> _Clock:
+    return _Clock(monkeypatch)
+
+
+async def _put(checkpoints: SqliteCheckpoints, *ids: str, namespace: str = "") -> None:
+    for each in ids:
+        config: Any = {"configurable": {"thread_id": "thread", "checkpoint_ns": namespace}}
+        await checkpoints.aput(config, {**empty_checkpoint(), "id": each}, {"source": "loop"}, {})
+
+
+async def _listed(checkpoints: SqliteCheckpoints, namespace: str = "", **options: Any) -> list[str]:
+    config: Any = {"configurable": {"thread_id": "thread", "checkpoint_ns": namespace}}
+    return [found.checkpoint["id"] async for found in checkpoints.alist(config, **options)]
+
+
+def _before(checkpoint_id: str) -> dict[str, Any]:
+    return {"configurable": {"checkpoint_id": checkpoint_id}}
+
+
+async def test_latest_is_what_was_stored_last_whatever_its_id(tmp_path: Path) -> None:
+    async with _opened(tmp_path) as checkpoints:
+        await _put(checkpoints, "5", "7", "3")
+        await _put(checkpoints, "9", namespace="child")
+
+        latest = await checkpoints.aget_tuple({"configurable": {"thread_id": "thread", "checkpoint_ns": ""}})
+        assert latest is not None
+        assert latest.config["configurable"] == {"thread_id": "thread", "checkpoint_ns": "", "checkpoint_id": "3"}
+        assert await _listed(checkpoints) == ["3", "7", "5"]
+        assert await _listed(checkpoints, before=_before("3"), limit=1) == ["7"]
+        # A checkpoint that is stored again is no later for that.
+        await _put(checkpoints, "7")
+        assert await _listed(checkpoints) == ["3", "7", "5"]
+        # Another place than a checkpoint's of this namespace: what was made before it, as far as can be told.
+        assert await _listed(checkpoints, before=_before("6")) == ["3", "5"]
+        await _put(checkpoints, "8", namespace="child")
+        await _put(checkpoints, "4")
+        assert await _listed(checkpoints, "child", before=_before("4")) == []
+        assert await _listed(checkpoints, "child", before=_before("7")) == []
+        assert [found.checkpoint["id"] async for found in checkpoints.alist(None, limit=2)] == ["4", "8"]
+
+
+async def test_order_outlives_a_copy_of_the_thread_and_a_vacuum(tmp_path: Path) -> None:
+    async with _opened(tmp_path) as checkpoints:
+        await _put(checkpoints, *(str(number) for number in range(30)))
+        await checkpoints.adelete_for_runs(["none"])
+        await _put(checkpoints, "9a", "7a", "5a")
+        await checkpoints.acopy_thread("thread", "copy")
+        listed = await _listed(checkpoints)
+        found = checkpoints.alist({"configurable": {"thread_id": "copy"}})
+        assert [each.checkpoint["id"] async for each in found] == listed
+        await checkpoints.adelete_thread("thread")
+        await checkpoints.acopy_thread("copy", "thread")
+    vacuum(tmp_path / "checkpoints.sqlite")
+    async with _opened(tmp_path) as checkpoints:
+        assert await _listed(checkpoints) == listed
+        await checkpoints.aprune(["thread"])
+        assert await _listed(checkpoints) == ["5a"]
+
+
+async def test_turns_after_the_clock_was_set_back_follow_those_before(tmp_path: Path, clock: _Clock) -> None:
+    trail: list[str] = []
+    for turn in range(3):
+        async with _opened(tmp_path) as checkpoints:
+            graph = _counting(checkpoints)
+            before = trail
+            trail = await _turns(graph, "thread", 1)
+            assert trail[: len(before)] == before, turn
+            assert len(trail) > len(before)
+            clock.set_back(45)
+    async with _opened(tmp_path) as checkpoints:
+        graph = _counting(checkpoints)
+        history = [each async for each in graph.aget_state_history({"configurable": {"thread_id": "thread"}})]
+        assert history[0].values["trail"] == trail
+        assert [len(each.values.get("trail", [])) for each in history] == sorted(
+            (len(each.values.get("trail", [])) for each in history), reverse=True
+        )
+        # The middle one, as a client pages.
+        config: Any = {"configurable": {"thread_id": "thread"}}
+        older = [each.config async for each in graph.aget_state_history(config, before=history[7].config)]
+        assert older == [each.config for each in history[8:]]
+        await checkpoints.aprune(["thread"])
+        assert await _turns(graph, "thread", 0) == trail
+        await checkpoints.acopy_thread("thread", "copy")
+        assert await _turns(graph, "copy", 0) == trail
+
+
+async def test_fence_holds_after_the_clock_was_set_back(tmp_path: Path) -> None:
+    async with _opened(tmp_path) as checkpoints:
+
+        async def put(checkpoint: str, attempt: int) -> None:
+            config: Any = {
+                "configurable": {"thread_id": "thread", "checkpoint_ns": ""},
+                "metadata": {"run_id": "run", "run_attempt": attempt},
+            }
+            await checkpoints.aput(config, {**empty_checkpoint(), "id": checkpoint}, {"source": "loop"}, {})
+
+        await put("5", 1)
+        await put("3", 2)
+        with pytest.raises(FencedError):
+            await put("6", 1)
+        assert await _listed(checkpoints) == ["3", "5"]

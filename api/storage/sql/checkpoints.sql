@@ -1,10 +1,31 @@
--- The saver's tables, which LangGraph's own SqliteSaver makes and reads.
+-- The saver's tables, which LangGraph's own SqliteSaver makes and reads. Rows have the order in which they were stored,
+-- which no clock can turn round: nothing here may give a row another place.
 
+-- A checkpoint that is stored again stays in its place: a REPLACE would make it the latest.
 -- name: put_checkpoint
-INSERT OR REPLACE INTO checkpoints (
+INSERT INTO checkpoints (
     thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata
 )
-VALUES (:thread_id, :checkpoint_ns, :checkpoint_id, :parent_checkpoint_id, :type, :checkpoint, :metadata);
+VALUES (:thread_id, :checkpoint_ns, :checkpoint_id, :parent_checkpoint_id, :type, :checkpoint, :metadata)
+ON CONFLICT (thread_id, checkpoint_ns, checkpoint_id) DO UPDATE
+SET parent_checkpoint_id = excluded.parent_checkpoint_id, type = excluded.type, checkpoint = excluded.checkpoint,
+    metadata = excluded.metadata;
+
+-- name: latest_checkpoint
+SELECT checkpoint_id FROM checkpoints
+WHERE thread_id = :thread_id AND checkpoint_ns = :checkpoint_ns
+ORDER BY rowid DESC LIMIT 1;
+
+-- name: places
+SELECT rowid AS place, thread_id, checkpoint_ns, checkpoint_id FROM checkpoints
+/*where*/
+ORDER BY rowid DESC LIMIT ?;
+
+-- Of the namespaces of a thread, the one that has the checkpoint; without a thread, of all.
+-- name: place
+SELECT rowid AS place, checkpoint_ns FROM checkpoints
+WHERE checkpoint_id = :checkpoint_id AND (:thread_id IS NULL OR thread_id = :thread_id)
+ORDER BY rowid DESC LIMIT 1;
 
 -- name: put_write
 INSERT OR IGNORE INTO writes (
@@ -78,7 +99,8 @@ WHERE json_extract(CAST(metadata AS TEXT), '$.run_id') IN (SELECT value FROM jso
 INSERT INTO checkpoints (thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata)
 SELECT :target, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint,
     CAST(json_replace(CAST(metadata AS TEXT), '$.thread_id', :target) AS BLOB)
-FROM checkpoints WHERE thread_id = :source;
+FROM checkpoints WHERE thread_id = :source
+ORDER BY rowid;
 
 -- name: copy_writes
 INSERT INTO writes (thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, value)

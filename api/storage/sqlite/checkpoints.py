@@ -1,7 +1,11 @@
 """Checkpoints in SQLite: LangGraph's saver on the threads of a Database, one hop for each operation.
 
     graph ──aput, aput_writes──> writer: all that wait share a commit
-    graph ──aget_tuple, alist──> reader: LangGraph's own SqliteSaver
+    graph ──aget_tuple, alist──> reader: which checkpoint is meant ──> LangGraph's own SqliteSaver
+
+The latest checkpoint is the one that was stored last, and older is what was stored before: a row's place in the table
+says so. Ids are times, and clocks are set back: LangGraph's savers, for which the greatest id is the latest, then go on
+from an old state in silence.
 
 LangGraph's AsyncSqliteSaver goes to its thread three or four times for each of these, which costs a short run more than
 its supersteps do; and it cannot roll back, copy or prune. The statements that write know the saver's tables, which are
@@ -27,15 +31,17 @@ from langgraph.checkpoint.base import (
     CheckpointMetadata,
     CheckpointTuple,
     DeltaChannelHistory,
+    get_checkpoint_id,
     get_checkpoint_metadata,
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.sqlite import SqliteSaver
+from langgraph.checkpoint.sqlite.utils import search_where
 
 from api.errors import FencedError, StorageError
 from api.serde import dumps
 from api.storage.sql import queries, saver_script
-from api.storage.sqlite.database import QUICK_BYTES, Database
+from api.storage.sqlite.database import QUICK_BYTES, Database, first
 from api.storage.sqlite.space import reclaim
 
 T = TypeVar("T")
@@ -160,7 +166,12 @@ class SqliteCheckpoints(BaseCheckpointSaver[Any]):
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """The checkpoint that the config names, or the latest of its thread; None if there is none."""
-        return await self._read(lambda saver: saver.get_tuple(config), quick=True)
+
+        def read(saver: SqliteSaver) -> CheckpointTuple | None:
+            found = self._meant(saver, config)
+            return None if found is None else saver.get_tuple(found)
+
+        return await self._read(read, quick=True)
 
     async def alist(
         self,
@@ -170,22 +181,34 @@ class SqliteCheckpoints(BaseCheckpointSaver[Any]):
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> AsyncIterator[CheckpointTuple]:
-        """Checkpoints, newest first."""
-        left = limit
+        """Checkpoints, those that were stored last first.
+
+        Args:
+            config: of a thread, and perhaps of a namespace in it; None: of all threads.
+            filter: what their metadata must have.
+            before: names a checkpoint; only what was stored before it.
+            limit: how many at most.
+        """
+        left, place = limit, None
         while left is None or left > 0:
-            page = await self._page(config, filter, before, _PAGE if left is None else min(left, _PAGE))
-            for found in page:
+            page = await self._page(config, filter, before, place, _PAGE if left is None else min(left, _PAGE))
+            for _, found in page:
                 yield found
             if len(page) < _PAGE:
                 return
-            before = page[-1].config
+            place = page[-1][0]
             left = None if left is None else left - len(page)
 
     async def aget_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
         """What channels that are kept as changes were made of, back to their last whole value."""
-        return await self._read(lambda saver: saver.get_delta_channel_history(config=config, channels=channels))
+
+        def read(saver: SqliteSaver) -> Mapping[str, DeltaChannelHistory]:
+            found = self._meant(saver, config) or config
+            return saver.get_delta_channel_history(config=found, channels=channels)
+
+        return await self._read(read)
 
     async def adelete_thread(self, thread_id: str) -> None:
         """Deletes all checkpoints of a thread, with their writes, in small steps.
@@ -284,14 +307,59 @@ class SqliteCheckpoints(BaseCheckpointSaver[Any]):
             raise asyncio.InvalidStateError("On the event loop, use the methods that are coroutines.")
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
+    def _meant(self, saver: SqliteSaver, config: RunnableConfig) -> RunnableConfig | None:
+        """On the reader: a config that names a checkpoint, if need be the one that was stored last."""
+        if get_checkpoint_id(config):
+            return config
+        given = config["configurable"]
+        place = {"thread_id": str(given["thread_id"]), "checkpoint_ns": given.get("checkpoint_ns", "")}
+        found = first(saver.conn.execute(self._queries["latest_checkpoint"], place))
+        return None if found is None else {"configurable": {**place, "checkpoint_id": found["checkpoint_id"]}}
+
     async def _page(
         self,
         config: RunnableConfig | None,
         filter_: dict[str, Any] | None,
         before: RunnableConfig | None,
+        place: int | None,
         limit: int,
-    ) -> Sequence[CheckpointTuple]:
-        return await self._read(lambda saver: [*saver.list(config, filter=filter_, before=before, limit=limit)])
+    ) -> Sequence[tuple[int, CheckpointTuple]]:
+        """A page of what `alist` gives, each with its place; all of them are before `place`."""
+        where, given = search_where(config, filter_)
+
+        def read(saver: SqliteSaver) -> Sequence[tuple[int, CheckpointTuple]]:
+            conditions, values = [where.removeprefix("WHERE ")] if where else [], [*given]
+            if place is not None:
+                conditions.append("rowid < ?")
+                values.append(place)
+            if before is not None:
+                condition, more = self._before(saver.conn, config, before)
+                conditions.append(condition)
+                values += more
+            clause = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+            statement = self._queries["places"].replace("/*where*/", clause)
+            found = saver.conn.execute(statement, (*values, limit)).fetchall()
+            return [(row["place"], each) for row in found if (each := saver.get_tuple(_named(row))) is not None]
+
+        return await self._read(read)
+
+    def _before(
+        self, connection: sqlite3.Connection, config: RunnableConfig | None, before: RunnableConfig
+    ) -> tuple[str, Sequence[Any]]:
+        """On the reader: the condition, and its values, that a checkpoint was there before another one."""
+        given = (config or before)["configurable"]
+        namespace = given.get("checkpoint_ns")
+        wanted = get_checkpoint_id(before)
+        parameters = {"thread_id": given.get("thread_id"), "checkpoint_id": wanted}
+        found = first(connection.execute(self._queries["place"], parameters))
+        if found is None:
+            # It was deleted, or never was: what is left of it is its time.
+            return "checkpoint_id < ?", [wanted]
+        if namespace in (None, found["checkpoint_ns"]):
+            return "rowid < ?", [found["place"]]
+        # Of a graph around: with `durability="exit"` it stores a checkpoint after those of the graphs inside, though it
+        # made it before.
+        return "rowid < ? AND checkpoint_id < ?", [found["place"], wanted]
 
     async def _read(self, read: Callable[[SqliteSaver], T], *, quick: bool = False) -> T:
         serde = self.serde
@@ -353,7 +421,7 @@ class SqliteCheckpoints(BaseCheckpointSaver[Any]):
         await reclaim(self._database)
 
     async def _nodes(self, thread_id: str) -> "dict[_Key, _Node]":
-        """All checkpoints of a thread, newest first."""
+        """All checkpoints of a thread, those that were stored last first."""
         config: RunnableConfig = {"configurable": {"thread_id": thread_id}}
         return {_key(found.config): _node(found) async for found in self.alist(config)}
 
@@ -398,6 +466,11 @@ def _needed(nodes: Mapping[_Key, _Node], latest: _Key) -> set[_Key]:
         missing -= nodes[at].stored
         at = nodes[at].parent if missing else None
     return needed
+
+
+def _named(row: sqlite3.Row) -> RunnableConfig:
+    """The config that names a row's checkpoint."""
+    return {"configurable": {name: row[name] for name in ("thread_id", "checkpoint_ns", "checkpoint_id")}}
 
 
 def _key(config: RunnableConfig) -> _Key:
