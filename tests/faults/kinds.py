@@ -19,6 +19,7 @@ import httpx
 
 from tests.faults.checks import Expected, Verdict, check
 from tests.faults.clients import WIRES, Client
+from tests.faults.clock import MISSING, library
 from tests.faults.graphs import Order
 from tests.faults.server import Project, Server
 
@@ -67,6 +68,7 @@ class Fault:
         cut_every: frames after which clients cut their connections.
         cancels: whether clients cancel.
         size: of the disk in bytes; 0 for one that is not full.
+        clock: whether it sets the clock.
     """
 
     name: str
@@ -80,6 +82,7 @@ class Fault:
     cut_every: int = 0
     cancels: bool = False
     size: int = 0
+    clock: bool = False
 
 
 @dataclass
@@ -150,6 +153,24 @@ async def _fail_writes(scene: Scene) -> None:
     scene.servers[0].limit_files(-1)
 
 
+async def _set_clock_back(scene: Scene) -> None:
+    await _set_clock(scene, -scene.chance.choice([1, 45, 3600, 86400]))
+
+
+async def _set_clock_forward(scene: Scene) -> None:
+    """And back to where it was in the next round but one, on average."""
+    ahead = scene.chance.choice([45, 3600, 86400, 30 * 86400])
+    behind = scene.project.clock and scene.chance.random() < 0.5
+    await _set_clock(scene, -scene.project.clock if behind else ahead)
+
+
+async def _set_clock(scene: Scene, seconds: float) -> None:
+    await scene.moment()
+    await (scene.servers[0].kill if scene.chance.random() < 0.5 else scene.servers[0].terminate)()
+    scene.project.clock += seconds
+    await scene.servers[0].start()
+
+
 async def _nothing(scene: Scene) -> None:
     """The clients or their graphs are the fault."""
 
@@ -163,6 +184,8 @@ FAULTS: Sequence[Fault] = (
     Fault("back from the dead", _suspend, servers=2, settings={"LEASE_SECONDS": _SUSPENDED_SECONDS / 2}),
     Fault("disk full", _fill_disk, endings=FAILED, codes=frozenset({"storage_failed"}), size=24 << 20),
     Fault("writes fail", _fail_writes, endings=FAILED, codes=frozenset({"storage_failed"})),
+    Fault("clock set back", _set_clock_back, clock=True),
+    Fault("clock set forward", _set_clock_forward, clock=True),
     Fault("event loop blocked", _nothing, settings={"LEASE_SECONDS": 2}, orders=("block", "", ""), reruns=False),
     Fault(
         "model hangs",
@@ -203,6 +226,9 @@ async def play(fault: Fault, *, seed: int, rounds: int, clients: int) -> Outcome
         clients: in each round.
     """
     outcome = Outcome(fault.name)
+    if fault.clock and library() is None:
+        outcome.skipped = MISSING
+        return outcome
     async with contextlib.AsyncExitStack() as stack:
         folder = stack.enter_context(_folder(fault.size))
         if folder is None:

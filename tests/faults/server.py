@@ -10,6 +10,8 @@ import socket
 import sys
 from pathlib import Path
 
+from tests.faults.clock import wrong_by
+
 _READY_SECONDS = 60.0
 _GRACE = 5.0
 ROOT = Path(__file__).parents[2]
@@ -26,6 +28,8 @@ class Project:
     def __init__(self, folder: Path, **settings: object) -> None:
         self.folder = folder
         self.traces = folder / "traces"
+        self.clock = 0.0
+        """By how many seconds the clock of a server that starts is wrong."""
         document = {"graphs": {"faults": f"{ROOT / 'tests' / 'faults' / 'graphs.py'}:graph"}}
         (folder / "langgraph.json").write_text(json.dumps(document))
         given = {"LEASE_SECONDS": 30, "SHUTDOWN_GRACE": _GRACE, "HEARTBEAT_INTERVAL": 1, **settings}
@@ -59,7 +63,7 @@ class Server:
                 str(Path(sys.executable).with_name("threadline")),
                 *arguments,
                 cwd=self._project.folder,
-                env=self._project.environment,
+                env={**self._project.environment, **wrong_by(self._project.clock)},
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
             )
