@@ -199,7 +199,7 @@ def load_auth(settings: Settings) -> Authority | None:
         complaint = exc.errors(include_url=False, include_context=False)[0]
         where = ".".join(("auth", *(str(part) for part in complaint["loc"])))
         raise ConfigError(f"{where}: {complaint['msg']}.") from None
-    auth = load_attribute("auth.path", config.path, settings.root)
+    auth = load_attribute("auth.path", config.path, settings.config)
     if not isinstance(auth, Auth):
         raise ConfigError(f"auth.path: {config.path} is a {type(auth).__name__}, not a langgraph_sdk.Auth.")
     authority = Authority(auth, admits_studio=not config.disable_studio_auth, openapi=config.openapi)

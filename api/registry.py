@@ -6,11 +6,9 @@ The file is LangGraph's own format (`graphs`, `dependencies`, `env`): https://do
 """
 
 import contextlib
-import importlib
-import importlib.util
 import inspect
 import os
-import sys
+import traceback
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
@@ -26,6 +24,7 @@ from langgraph.pregel import Pregel
 from langgraph.store.base import BaseStore
 
 from api.errors import ConfigError, NotFoundError
+from api.project import Project
 from api.serde import loads
 from api.state_types import state_types
 
@@ -170,10 +169,9 @@ def load(path: Path) -> dict[str, GraphEntry]:
     document = read_config(path)
     root = path.resolve().parent
     _set_env(document.get("env"), root)
-    for dependency in [".", *document.get("dependencies", [])]:
-        if (folder := (root / dependency).resolve()).is_dir() and str(folder) not in sys.path:
-            sys.path.insert(0, str(folder))
-    return {graph_id: _load_entry(graph_id, spec, root) for graph_id, spec in document["graphs"].items()}
+    project = _project(document, root)
+    project.enter()
+    return {graph_id: _load_entry(graph_id, spec, project) for graph_id, spec in document["graphs"].items()}
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -212,60 +210,67 @@ def _set_env(env: Any, root: Path) -> None:
             os.environ.setdefault(name, value)
 
 
-def _load_entry(graph_id: str, spec: Any, root: Path) -> GraphEntry:
+def _load_entry(graph_id: str, spec: Any, project: Project) -> GraphEntry:
     description = None
     if isinstance(spec, dict):
         spec, description = spec.get("path"), spec.get("description")
-    target = load_attribute(f"Graph {graph_id!r}", spec, root)
+    target = _attribute(f"Graph {graph_id!r}", spec, project)
     if not callable(target) or isinstance(target, Runnable | StateGraph):
         target = _runnable(target, f"Graph {graph_id!r}: {spec}")
     return GraphEntry(graph_id, target, description)
 
 
-def load_attribute(what: str, spec: Any, root: Path) -> Any:
+def load_attribute(what: str, spec: Any, config: Path) -> Any:
     """What a "module:attribute" or "./file.py:attribute" names.
 
     Args:
         what: names the entry in messages.
         spec: as it stands in the file.
-        root: the folder that paths start from.
+        config: langgraph.json, whose folder paths start from.
 
     Raises:
         ConfigError: it cannot be imported, or has no such attribute.
     """
+    return _attribute(what, spec, _project(read_config(config), config.resolve().parent))
+
+
+def _project(document: dict[str, Any], root: Path) -> Project:
+    dependencies = document.get("dependencies") or []
+    if not isinstance(dependencies, list) or not all(isinstance(each, str) for each in dependencies):
+        raise ConfigError('"dependencies" is not a list of folders and packages.')
+    return Project.of(root, dependencies)
+
+
+def _attribute(what: str, spec: Any, project: Project) -> Any:
     if not isinstance(spec, str) or ":" not in spec:
         raise ConfigError(f'{what}: expected "module:attribute" or "./file.py:attribute", got {spec!r}.')
     source, _, attribute = spec.rpartition(":")
-    module = _import(what, source, root)
+    module = _import(what, source, project)
     try:
         return getattr(module, attribute)
     except AttributeError:
         raise ConfigError(f"{what}: {source} has no attribute {attribute!r}.") from None
 
 
-def _import(what: str, source: str, root: Path) -> ModuleType:
+def _import(what: str, source: str, project: Project) -> ModuleType:
     try:
-        if source.endswith(".py") or "/" in source:
-            return _import_file(root / source, root)
-        return importlib.import_module(source)
-    except Exception as exc:  # the boundary to the user's code: whatever it raises stops the start with one message
-        raise ConfigError(f"{what}: importing {source} failed: {type(exc).__name__}: {exc}") from exc
+        return project.module(source)
+    except (Exception, SystemExit) as exc:  # the boundary to the user's code: whatever it raises stops the start
+        told = str(exc).replace("\n", " ")
+        raise ConfigError(
+            f"{what}: importing {source} failed{_place(exc, project.root)}: {type(exc).__name__}: {told}"
+        ) from exc
 
 
-def _import_file(path: Path, root: Path) -> ModuleType:
-    """A file inside a package is imported as its module, so that its relative imports work."""
-    path = path.resolve()
-    if not path.is_file():
-        raise FileNotFoundError(f"{path.name} does not exist")
-    if path.is_relative_to(root):
-        parts = path.relative_to(root).with_suffix("").parts
-        if all((root.joinpath(*parts[:depth]) / "__init__.py").exists() for depth in range(1, len(parts))):
-            return importlib.import_module(".".join(parts))
-    name = "_".join(path.with_suffix("").parts[-2:]).replace("-", "_")
-    spec = importlib.util.spec_from_file_location(f"threadline_graph_{name}", path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{path.name} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+def _place(exc: BaseException, root: Path) -> str:
+    """Where in the project it was raised: " at file:line", for whoever starts the server."""
+    if isinstance(exc, SyntaxError) and exc.filename:
+        places = [(exc.filename, exc.lineno)]
+    else:
+        frames = traceback.extract_tb(exc.__traceback__)
+        places = [(frame.filename, frame.lineno) for frame in frames]
+    for filename, line in reversed(places):
+        path = Path(filename)
+        if path.is_relative_to(root) and "site-packages" not in path.parts:
+            return f" at {path.relative_to(root)}:{line}"
+    return ""

@@ -68,7 +68,7 @@ def load_store_config(path: Path) -> StoreConfig:
         section = _Section.model_validate(document)
     except ValidationError as exc:
         raise ConfigError(invalid(exc, "store").message) from exc
-    index = None if section.index is None else _index_config(section.index, path.resolve().parent)
+    index = None if section.index is None else _index_config(section.index, path)
     return StoreConfig(_ttl_config(section.ttl or _Ttl()), index)
 
 
@@ -82,18 +82,18 @@ def _ttl_config(ttl: _Ttl) -> TTLConfig:
     }
 
 
-def _index_config(index: _Index, root: Path) -> SqliteIndexConfig:
-    embed = _checked(_embeddings(index.embed, root), index.dims)
+def _index_config(index: _Index, path: Path) -> SqliteIndexConfig:
+    embed = _checked(_embeddings(index.embed, path), index.dims)
     # The SQLite store reads the fields under a name that its own class does not have.
     config = {"dims": index.dims, "embed": embed, "fields": index.fields, "text_fields": index.fields}
     return cast("SqliteIndexConfig", config)
 
 
-def _embeddings(embed: str, root: Path) -> Embeddings:
+def _embeddings(embed: str, path: Path) -> Embeddings:
     source, _, attribute = embed.rpartition(":")
     if ".py:" not in embed and not (attribute.isidentifier() and _is_module(source)):
         return _provided(embed)
-    target = load_attribute("store.index.embed", embed, root)
+    target = load_attribute("store.index.embed", embed, path)
     if not isinstance(target, Embeddings) and not callable(target):
         name = type(target).__name__
         raise ConfigError(f"store.index.embed: {embed} is a {name}, neither Embeddings nor a function.")

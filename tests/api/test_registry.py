@@ -129,7 +129,7 @@ def test_env_sets_what_is_not_set(folder: Path, monkeypatch: pytest.MonkeyPatch)
         ({"plus": "plus_graphs:number"}, "is a int, not a graph"),
         ({"plus": "no_such_module_plus:graph"}, "importing no_such_module_plus failed: ModuleNotFoundError"),
         ({"plus": "./absent.py:graph"}, "importing ./absent.py failed: FileNotFoundError: absent.py does not exist"),
-        ({"plus": "./broken_plus.py:graph"}, "importing ./broken_plus.py failed: ValueError: at import"),
+        ({"plus": "./broken_plus.py:graph"}, "failed at broken_plus.py:1: ValueError: at import"),
     ],
 )
 def test_bad_entry_stops_the_start_with_one_message(folder: Path, graphs: Any, told: str) -> None:
