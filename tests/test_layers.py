@@ -26,6 +26,7 @@ LEVELS: list[set[str]] = [
     },
     {"storage", "metrics", "tracker", "tracing", "telemetry", "otel", "loop_lag"},
     {
+        "project",
         "registry",
         "sources",
         "checkpointer_config",
