@@ -205,7 +205,8 @@ def _input(graph: Runnable[Any, Any], body: AgentRequest) -> Json:
 
 
 def _graph_input(fields: Mapping[str, Any] | None, value: Any) -> Any:
-    """Text and message lists become the graph's `messages`; an object must be of the graph's own fields.
+    """Text and message lists become the graph's `messages`, or text its one field of text; an object must be of the
+    graph's own fields.
 
     Args:
         fields: of the graph's input; None if that is not an object.
@@ -214,6 +215,8 @@ def _graph_input(fields: Mapping[str, Any] | None, value: Any) -> Any:
     if fields is None:
         return value
     if isinstance(value, str | list):
+        if isinstance(value, str) and list(fields.values()) == [str]:
+            return dict.fromkeys(fields, value)
         if "messages" not in fields:
             raise InvalidRequestError(f"This agent takes an object with {_names(fields)}.", field="input")
         value = {"messages": [{"role": "user", "content": value}] if isinstance(value, str) else value}

@@ -211,8 +211,8 @@ class NativeFold:
             self._started = True
             for message in messages_in(values):
                 self._note_earlier(message)
-            if self._again and isinstance(values, dict) and isinstance(final := values.get("final_answer"), Mapping):
-                self._final = final
+            if self._again:
+                self._note_final(values)
         if isinstance(values, dict) and _INTERRUPT in values:
             values = {key: value for key, value in values.items() if key != _INTERRUPT}
         self.values = values
@@ -227,6 +227,15 @@ class NativeFold:
                     self._results |= ids
             case ToolMessage():
                 self._results.add(message.tool_call_id)
+
+    def _note_final(self, written: Any) -> None:
+        """What a graph itself names its answer."""
+        if not isinstance(written, Mapping):
+            return
+        if isinstance(final := written.get("final_answer"), Mapping):
+            self._final = final
+        elif written.get("answer") is not None:
+            self._final = {"answer": written["answer"], "tools_used": self._tools_used}
 
     def _message(self, message: Any) -> Iterator[Entry]:
         if not isinstance(message, AIMessage):
@@ -255,8 +264,7 @@ class NativeFold:
                 yield from self._interrupt(written)
                 continue
             for value in written if isinstance(written, list) else (written,):
-                if isinstance(value, Mapping) and isinstance(final := value.get("final_answer"), Mapping):
-                    self._final = final
+                self._note_final(value)
                 for message in messages_in(value):
                     yield from self._whole_message(message)
 

@@ -174,8 +174,9 @@ class NativeView:
             yield from self._interrupted(payload[_INTERRUPT])
 
     def _final(self, values: Any) -> Iterator[Entry]:
-        if isinstance(values, Mapping) and isinstance(values.get("final_answer"), Mapping):
-            yield from self._fold.feed("updates", {"": {"final_answer": values["final_answer"]}})
+        if isinstance(values, Mapping):
+            named = {name: values[name] for name in ("final_answer", "answer") if name in values}
+            yield from self._fold.feed("updates", {"": named})
 
     def _interrupted(self, interrupts: Any) -> Iterator[Entry]:
         new = [each for each in interrupts if each["id"] not in self._fold.interrupts]
