@@ -1,11 +1,16 @@
-"""Runnables without a graph, served beside the agent. Each streams from its first token.
+"""LCEL chains, served beside the agent: each is the one node of a small graph, so that every server can run it.
 
-    chat       question ──> prompt ──> model ──> text
-    extract    text ──> prompt ──> model ──> JSON as far as it goes ──> each fact once it is whole, then their count
-    retrieve   question ──┬─> passages, whole ─┬─> prompt ──> model ──> text
-                          └────────────────────┘
+    {"question": ...} ──> START ──> chain ──> END ──> {"question": ..., "answer": ...}
 
-The input of each is a string, or a dict with it under "input" or "question". The model is chosen when a chain runs.
+    chat       question ──> prompt ──> model ──> parser: text
+    extract    text ──> prompt ──> model ──> parser: JSON as far as it goes ──> facts: what is there, and their count
+    retrieve   question ──┬─> Docs: passages, whole ─┬─> prompt ──> model ──> parser: text
+                          └──────────────────────────┘
+
+`chat`, `extract` and `retrieve` are the chains, to run or to compose in Python; `chat_graph`, `extract_graph` and
+`retrieve_graph` are what langgraph.json names. The input of a chain is a string, or a dict with it under "question" or
+"input". The steps are called prompt, model, Docs, parser and facts; each has its name as a tag too, to filter events by
+either. The model is chosen when a chain runs.
 """
 
 import math
@@ -18,13 +23,21 @@ from zlib import crc32
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.exceptions import OutputParserException
-from langchain_core.language_models import BaseChatModel
 from langchain_core.output_parsers import JsonOutputParser, StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
-from langchain_core.runnables import Runnable, RunnableGenerator, RunnableLambda, RunnablePassthrough
-from langchain_core.runnables.utils import AddableDict
+from langchain_core.runnables import (
+    Runnable,
+    RunnableConfig,
+    RunnableGenerator,
+    RunnableLambda,
+    RunnableParallel,
+    RunnablePassthrough,
+)
 from langchain_core.vectorstores import InMemoryVectorStore
-from langchain_core.vectorstores.base import VectorStoreRetriever
+from langgraph.config import get_stream_writer
+from langgraph.graph import END, START, StateGraph
+from langgraph.graph.state import CompiledStateGraph
+from typing_extensions import TypedDict
 
 from .models import chat_model
 from .prompts import CHAT, EXTRACT, RETRIEVE
@@ -34,8 +47,7 @@ PASSAGES = (
     "A run writes a log of events, and every stream is a reader of that log with a cursor. A connection that is cut "
     "resumes from the last event it saw, with Last-Event-ID: nothing is lost and nothing comes twice.",
     "A client that disconnects does not end its run, unless it asked for on_disconnect=cancel.",
-    "Threads, runs and checkpoints are stored in SQLite, under .threadline, or in Postgres when DATABASE_URI is set. "
-    "With REDIS_URI the event log is in Redis.",
+    "Threads, runs and checkpoints are stored in SQLite, under .threadline, or in Postgres when DATABASE_URI is set.",
     "The agent calls tools until it knows the answer, and ends every turn with final_answer. max_iterations bounds the "
     "model calls of a turn.",
     "Without OPENAI_API_KEY and OPENAI_BASE_URL the agent uses the offline model, which only does arithmetic.",
@@ -74,109 +86,145 @@ class HashedWords(Embeddings):
         return vector
 
 
-def retriever(_: object = None) -> VectorStoreRetriever:
+def _step(runnable: Runnable[Any, Any], name: str) -> Runnable[Any, Any]:
+    """Give a step the name that its events are filtered by, and the same as a tag."""
+    return runnable.with_config(run_name=name, tags=[name])
+
+
+def retriever(_: object = None) -> Runnable[str, list[Document]]:
     """Return a retriever of PASSAGES; they are so few that their store is made anew for each question."""
-    return InMemoryVectorStore.from_texts(list(PASSAGES), HashedWords()).as_retriever(search_kwargs={"k": 2})
+    store = InMemoryVectorStore.from_texts(list(PASSAGES), HashedWords())
+    return _step(store.as_retriever(search_kwargs={"k": 2}), "Docs")
+
+
+def _prompt(system: str) -> Runnable[Any, Any]:
+    return _step(ChatPromptTemplate.from_messages([("system", system), ("human", "{question}")]), "prompt")
+
+
+def _model(_: object) -> Runnable[Any, Any]:
+    return _step(chat_model(), "model")
 
 
 def _question(asked: str | dict[str, Any]) -> str:
-    question = asked.get("input", asked.get("question")) if isinstance(asked, dict) else asked
+    question = asked.get("question", asked.get("input")) if isinstance(asked, dict) else asked
     if not isinstance(question, str):
-        raise TypeError('the input is a string, or a dict with a string under "input" or "question"')
+        raise TypeError('the input is a string, or a dict with a string under "question" or "input"')
     return question
-
-
-def _model(_: object) -> BaseChatModel:
-    return chat_model()
 
 
 def _context(found: list[Document]) -> str:
     return "\n\n".join(document.page_content for document in found)
 
 
-class _WholeFacts:
-    """Passes a growing object on key by key: a value is whole when the next key has begun, or the object has ended."""
+class Facts(TypedDict):
+    """What a text states."""
 
-    def __init__(self) -> None:
-        self._seen: dict[str, Any] | None = None
-        self._passed = 0
-
-    def feed(self, partial: object) -> Iterator[AddableDict]:
-        if not isinstance(partial, dict):
-            raise OutputParserException("the reply is not a JSON object", llm_output=str(partial))
-        self._seen = partial
-        yield from self._pass_on(partial, len(partial) - 1)
-
-    def finish(self) -> Iterator[AddableDict]:
-        if self._seen is None:
-            raise OutputParserException("the reply holds no JSON object")
-        yield from self._pass_on(self._seen, len(self._seen))
-        yield AddableDict(count=self._passed)
-
-    def _pass_on(self, seen: dict[str, Any], up_to: int) -> Iterator[AddableDict]:
-        for key in list(seen)[self._passed : up_to]:
-            self._passed += 1
-            yield AddableDict(facts=AddableDict({key: seen[key]}))
+    facts: dict[str, Any]
+    count: int
 
 
-def _whole_facts(partials: Iterator[Any]) -> Iterator[AddableDict]:
-    facts = _WholeFacts()
-    for partial in partials:
-        yield from facts.feed(partial)
-    yield from facts.finish()
+def _facts(parsed: object) -> Facts:
+    if not isinstance(parsed, dict):
+        raise OutputParserException("the reply is not a JSON object", llm_output=str(parsed))
+    return Facts(facts=parsed, count=len(parsed))
 
 
-async def _awhole_facts(partials: AsyncIterator[Any]) -> AsyncIterator[AddableDict]:
-    facts = _WholeFacts()
-    async for partial in partials:
-        for whole in facts.feed(partial):
-            yield whole
-    for whole in facts.finish():
-        yield whole
+def _growing_facts(partials: Iterator[object]) -> Iterator[Facts]:
+    """Pass on what the parser has so far each time it has more, where `_facts` alone would wait for the whole."""
+    parsed: object = None
+    for parsed in partials:
+        yield _facts(parsed)
+    if parsed is None:
+        raise OutputParserException("the reply holds no JSON object")
 
 
-def _prompt(system: str) -> Runnable[Any, Any]:
-    return ChatPromptTemplate.from_messages([("system", system), ("human", "{question}")])
+async def _agrowing_facts(partials: AsyncIterator[object]) -> AsyncIterator[Facts]:
+    parsed: object = None
+    async for parsed in partials:
+        yield _facts(parsed)
+    if parsed is None:
+        raise OutputParserException("the reply holds no JSON object")
 
 
-_asked: Runnable[Any, Any] = RunnableLambda(_question)
-_chosen_model: Runnable[Any, Any] = RunnableLambda(_model)
-_retrieved = {"context": RunnableLambda(retriever) | _context, "question": RunnablePassthrough()}
-
-chat: Runnable[str | dict[str, Any], str] = (
-    _asked | {"question": RunnablePassthrough()} | _prompt(CHAT) | _chosen_model | StrOutputParser()
-).with_config(run_name="chat")
-"""Answers a question in text."""
-
-extract: Runnable[str | dict[str, Any], dict[str, Any]] = (
+_asked: Runnable[Any, Any] = RunnableLambda(_question, name="question")
+_chosen_model: Runnable[Any, Any] = RunnableLambda(_model, name="choose_model")
+_retrieved = {
+    "context": RunnableLambda(retriever, name="retriever") | RunnableLambda(_context, name="context"),
+    "question": RunnablePassthrough(),
+}
+_text = _step(StrOutputParser(), "parser")
+_json = (
     _asked
     | {"question": RunnablePassthrough()}
     | _prompt(EXTRACT)
     | _chosen_model
-    | JsonOutputParser()
-    | RunnableGenerator(_whole_facts, _awhole_facts)
+    | _step(JsonOutputParser(), "parser")
+)
+
+chat: Runnable[str | dict[str, Any], str] = (
+    _asked | {"question": RunnablePassthrough()} | _prompt(CHAT) | _chosen_model | _text
+).with_config(run_name="chat")
+"""Answers a question in text."""
+
+extract: Runnable[str | dict[str, Any], Facts] = (
+    _json | _step(RunnableGenerator(_growing_facts, _agrowing_facts), "facts")
 ).with_config(run_name="extract")
-"""Turns a text into {"facts": {...}, "count": n}. The chunks of a stream, one for each fact, add up to it."""
+"""Turns a text into its Facts. Each chunk of a stream holds all that is there so far: the last one is the whole."""
+
+extract_blocking: Runnable[str | dict[str, Any], Facts] = (_json | _step(RunnableLambda(_facts), "facts")).with_config(
+    run_name="extract_blocking"
+)
+"""The same with a function as its last step. A function waits for the whole of its input, so nothing streams."""
 
 retrieve: Runnable[str | dict[str, Any], str] = (
-    _asked | _retrieved | _prompt(RETRIEVE) | _chosen_model | StrOutputParser()
+    _asked | _retrieved | _prompt(RETRIEVE) | _chosen_model | _text
 ).with_config(run_name="retrieve")
 """Answers a question about Threadline from passages about it."""
 
 
-# LangGraph's own server loads no langgraph.json that names a Runnable itself, but it loads one that names a function.
+class Question(TypedDict):
+    """The input of each graph."""
+
+    question: str
 
 
-def make_chat() -> Runnable[str | dict[str, Any], str]:
-    """Return `chat`, for langgraph.json."""
-    return chat
+class TextState(Question):
+    """The state of `chat_graph` and `retrieve_graph`."""
+
+    answer: str
 
 
-def make_extract() -> Runnable[str | dict[str, Any], dict[str, Any]]:
-    """Return `extract`, for langgraph.json."""
-    return extract
+class FactsState(Question):
+    """The state of `extract_graph`; its question is the text."""
+
+    answer: Facts
 
 
-def make_retrieve() -> Runnable[str | dict[str, Any], str]:
-    """Return `retrieve`, for langgraph.json."""
-    return retrieve
+def _extract(state: Question, config: RunnableConfig) -> dict[str, Any]:
+    """Write what the chain has so far as custom events: a node returns once, when it is done."""
+    write = get_stream_writer()
+    answer: Facts | None = None
+    for answer in extract.stream(state["question"], config):
+        write({"name": "facts", **answer})
+    return {"answer": answer}
+
+
+async def _aextract(state: Question, config: RunnableConfig) -> dict[str, Any]:
+    write = get_stream_writer()
+    answer: Facts | None = None
+    async for answer in extract.astream(state["question"], config):
+        write({"name": "facts", **answer})
+    return {"answer": answer}
+
+
+def _graph(state: type[Any], chain: Runnable[Any, Any], name: str) -> CompiledStateGraph[Any, Any, Any, Any]:
+    builder = StateGraph(state, input_schema=Question)
+    builder.add_node("chain", chain)
+    builder.add_edge(START, "chain")
+    builder.add_edge("chain", END)
+    return builder.compile(name=name)
+
+
+chat_graph = _graph(TextState, RunnableParallel(answer=chat), "chat")
+extract_graph = _graph(FactsState, RunnableLambda(_extract, _aextract, name="growing"), "extract")
+retrieve_graph = _graph(TextState, RunnableParallel(answer=retrieve), "retrieve")
