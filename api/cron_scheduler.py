@@ -2,9 +2,9 @@
 
     sleep until the next is due, or one changed ──> due ──> RunRequests.build ──> Runs.create ──> sleep ...
 
-Nothing polls. A cron that came due while no server ran fires once when one starts, however many of its dates have
-passed, and goes on from there. The run is created and the cron moved on in one transaction: whenever a process dies,
-and however many of them see the cron due, it fires once.
+A look every few seconds is the net for changes that went untold. A cron that came due while no server ran fires once
+when one starts, however many of its dates have passed, and goes on from there. The run is created and the cron moved on
+in one transaction: whenever a process dies, and however many of them see the cron due, it fires once.
 """
 
 import asyncio

@@ -95,11 +95,20 @@ class Runs:
         self._deletions: dict[str, asyncio.Task[None]] = {}
 
     async def open(self) -> None:
-        """Deletes what stateless runs, and those that were rolled back, of an earlier process left."""
-        for run_id in await self._storage.records.rolled_back_runs():
-            await self._storage.records.delete_run(run_id)
-        for thread_id in await self._storage.records.temporary_threads():
-            await self._delete_thread(thread_id)
+        """Deletes what stateless runs, and those that were rolled back, of processes that are gone left; what can still
+        be rejoined stays until its time.
+        """
+        records = self._storage.records
+        for run_id in await records.rolled_back_runs(left=True):
+            await records.delete_run(run_id)
+        for thread_id in await records.temporary_threads(left=True):
+            newest = await records.list_runs(thread_id, limit=1)
+            left = _remaining_seconds(newest[0]) if newest else 0
+            if left > 0:
+                self._doomed[newest[0].run_id] = newest[0]
+                self._delete_soon(newest[0].run_id, left)
+            else:
+                await self._delete_thread(thread_id)
 
     @property
     def doomed(self) -> Collection[str]:
@@ -402,6 +411,13 @@ class Runs:
         except FencedError:
             # Claimed meanwhile: either the claim read the mark, or the run is with the worker by now.
             self._worker.cancel(run.run_id, action)
+
+
+def _remaining_seconds(run: Run) -> float:
+    """How long a stateless run that has ended can still be rejoined."""
+    if not run.kwargs.get("resumable"):
+        return 0
+    return _RESUMABLE_SECONDS - (datetime.now(UTC) - run.updated_at).total_seconds()
 
 
 def no_run(run_id: str) -> NotFoundError:

@@ -2,7 +2,7 @@
 
     queue.wait ──> queue.claim ──> executor.execute, each run in a task of its own ──> queue.wait ...
 
-Nothing polls: a created or finished run wakes the worker, a run that is due later is slept for.
+A created or finished run wakes the worker, a run that is due later is slept for; a look every few seconds is the net.
 """
 
 import asyncio
@@ -124,6 +124,8 @@ class Worker:
                 await _cancel_all([earlier.task])
             task = asyncio.create_task(self._execute(run), name=f"threadline-run-{run.run_id}")
             self._running[run.run_id] = _Running(run, task)
+            if self._slots.locked():
+                self._queue.pass_on()
 
     async def _until_due(self) -> float | None:
         due = await self._queue.next_due()

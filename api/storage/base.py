@@ -32,6 +32,10 @@ from api.schemas import (
     Ttl,
 )
 
+LONGEST_LOOK = 5.0
+"""Seconds after which whoever waits for news looks by itself: the net for news that a process did not pass on before it
+died."""
+
 
 class Records(Protocol):
     """Threads and finished runs: plain rows, created, read, changed and deleted."""
@@ -124,13 +128,16 @@ class Records(Protocol):
     async def active_runs(self, thread_id: str | None = None) -> Sequence[Run]:
         """Runs that are pending or running, of one thread or of all, oldest first."""
 
-    async def temporary_threads(self, *, ended_before: datetime | None = None) -> Sequence[str]:
-        """Ids of threads whose run has ended, before a time if one is given, and was stateless (`temporary` in its
-        kwargs).
+    async def temporary_threads(self, *, ended_before: datetime | None = None, left: bool = False) -> Sequence[str]:
+        """Ids of threads whose run has ended and was stateless (`temporary` in its kwargs).
+
+        Args:
+            ended_before: only those whose run ended before a time, if one is given.
+            left: only those whose run was ended by a process that is gone.
         """
 
-    async def rolled_back_runs(self, *, ended_before: datetime | None = None) -> Sequence[str]:
-        """Ids of runs that have ended, before a time if one is given, and were to be rolled back."""
+    async def rolled_back_runs(self, *, ended_before: datetime | None = None, left: bool = False) -> Sequence[str]:
+        """Ids of runs that have ended and were to be rolled back; the arguments are as above."""
 
     async def ended_runs(self, before: datetime, *, with_events: bool = False, limit: int = 100) -> Sequence[str]:
         """Ids of runs that ended before a time, longest ago first.
@@ -193,9 +200,9 @@ class RunQueue(Protocol):
         """
 
     async def claim(self, worker_id: str, lease_seconds: float) -> Run | None:
-        """Takes the oldest run that may start: pending, due, of a thread with none running; or running with an expired
-        lease. Sets running, worker, lease, attempt + 1, `base` (on the first attempt); the thread becomes busy. A run
-        that has begun and was given back goes before the others of its thread.
+        """Takes the oldest run that may start: pending, due, the first such of a thread with none running; or running
+        with an expired lease. Sets running, worker, lease, attempt + 1, `base` (on the first attempt); the thread
+        becomes busy. A run that has begun and was given back goes before the others of its thread.
         """
 
     async def next_due(self) -> datetime | None:
@@ -244,8 +251,13 @@ class RunQueue(Protocol):
     async def release(self, run_id: str, attempt: int) -> None:
         """Gives a running run back to the queue, as pending, for the next claim; does nothing if fenced."""
 
+    def pass_on(self) -> None:
+        """The worker here has all the runs that it takes: others are to look whether one waits."""
+
     async def wait(self, timeout: float | None) -> None:
-        """Returns when a run may have become claimable since the last return, or after `timeout` seconds."""
+        """Returns when a run may have become claimable since the last return, or `next_due` may have changed, whichever
+        client did it; after `timeout` seconds, or LONGEST_LOOK, at the latest.
+        """
 
 
 class EventLog(Protocol):
@@ -455,7 +467,9 @@ class Crons(Protocol):
         """
 
     async def wait(self) -> None:
-        """Returns when a cron may have become due earlier than was known at the last return."""
+        """Returns when a cron may have become due earlier than was known at the last return, whichever client did it;
+        after LONGEST_LOOK at the latest.
+        """
 
 
 class Storage(Protocol):

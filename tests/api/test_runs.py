@@ -13,6 +13,7 @@ from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.errors import ConflictError, NotFoundError, UnprocessableEntityError
 
+from api.runs import Runs
 from tests.api.conftest import Client, Serve
 from tests.api.graphs import gate
 
@@ -154,6 +155,36 @@ async def test_stateless_resumable_run_can_be_rejoined(client: Client) -> None:
     again = await client.get(response.headers["location"], headers={"Last-Event-ID": "1"})
     assert response.content.endswith(again.content)
     assert again.content
+
+
+async def test_stateless_resumable_run_can_be_rejoined_while_another_process_starts_and_after_a_restart(
+    serve: Serve,
+) -> None:
+    body = {"assistant_id": "chat", "input": {"messages": "hi"}, "stream_resumable": True}
+    async with serve() as client:
+        response = await client.post("/runs/stream", json=body)
+        async with serve() as other:
+            for each in (client, other):
+                again = await each.get(response.headers["location"], headers={"Last-Event-ID": "1"})
+                assert again.content
+                assert response.content.endswith(again.content)
+    async with serve() as client:
+        again = await client.get(response.headers["location"], headers={"Last-Event-ID": "1"})
+        assert response.content.endswith(again.content)
+        assert again.content
+
+
+async def test_what_a_stateless_run_of_an_earlier_process_left_goes_at_the_start(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serve() as client:
+        # As if the process had died before it deleted it.
+        monkeypatch.setattr(Runs, "ended", lambda self, run: asyncio.sleep(0))
+        response = await client.post("/runs/stream", json={"assistant_id": "chat", "input": {"messages": "hi"}})
+        assert (await client.get(response.headers["location"])).status_code == 200
+        monkeypatch.undo()
+    async with serve() as client:
+        assert (await client.get(response.headers["location"])).status_code == 404
 
 
 async def test_thread_takes_runs_in_order(sdk: LangGraphClient) -> None:

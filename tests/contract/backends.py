@@ -5,9 +5,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from api.schemas import Outcome, Run, Thread
 from api.storage.base import Storage
-from api.storage.sqlite import SqliteStorage
+from api.storage.sqlite import SqliteStorage, crons, log, neighbours, queue, thread_log
 
 BACKENDS = ("sqlite",)
 
@@ -56,3 +58,11 @@ async def claimed(storage: Storage, *, lease_seconds: float = 30.0) -> Run:
         run = await storage.queue.claim(WORKER, lease_seconds)
     assert run is not None
     return run
+
+
+def silence(monkeypatch: pytest.MonkeyPatch, *, longest_look: float, news: bool) -> None:
+    """Every client of this process looks after so many seconds; none tells another anything unless `news`."""
+    for module in (queue, crons, log, thread_log):
+        monkeypatch.setattr(module, "LONGEST_LOOK", longest_look)
+    if not news:
+        monkeypatch.setattr(neighbours.Neighbours, "tell", lambda self, news: None)

@@ -435,3 +435,16 @@ async def test_run_that_never_started_leaves_the_threads_state(storage: Storage)
     assert left is not None
     assert (left.values, left.interrupts, left.error) == (b'{"kept":1}', interrupts, None)
     assert (left.status, left.events) == ("interrupted", 4)
+
+
+async def test_runs_whose_time_has_come_go_on_in_their_threads_order(storage: Storage) -> None:
+    thread, soon = make_thread(), datetime.now(UTC) + timedelta(seconds=0.3)
+    delayed = [await enqueued(storage, thread, due_at=soon) for _ in range(2)]
+    last = await enqueued(storage, thread)
+    order = []
+    for _ in range(3):
+        while (run := await claim(storage)) is None:
+            await storage.queue.wait(0.05)
+        order.append(run.run_id)
+        await storage.queue.finish(run.run_id, 1, DONE, events=0)
+    assert order == [last.run_id, *(run.run_id for run in delayed)]

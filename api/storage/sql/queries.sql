@@ -205,12 +205,22 @@ ORDER BY seq;
 -- name: temporary_threads
 SELECT DISTINCT thread_id FROM runs
 WHERE status NOT IN ('pending', 'running') AND json_extract(kwargs, '$.temporary')
-    AND (:ended_before IS NULL OR updated_at <= :ended_before);
+    AND (:ended_before IS NULL OR updated_at <= :ended_before)
+    AND (:living IS NULL OR coalesce(process, '') NOT IN (SELECT value FROM json_each(:living)));
 
 -- name: rolled_back_runs
 SELECT run_id FROM runs
 WHERE cancel = 'rollback' AND status NOT IN ('pending', 'running')
-    AND (:ended_before IS NULL OR updated_at <= :ended_before);
+    AND (:ended_before IS NULL OR updated_at <= :ended_before)
+    AND (:living IS NULL OR coalesce(process, '') NOT IN (SELECT value FROM json_each(:living)));
+
+-- Who ended runs that are to be deleted.
+-- name: ending_processes
+SELECT process FROM runs
+WHERE status NOT IN ('pending', 'running') AND json_extract(kwargs, '$.temporary') AND process IS NOT NULL
+UNION
+SELECT process FROM runs
+WHERE cancel = 'rollback' AND status NOT IN ('pending', 'running') AND process IS NOT NULL;
 
 -- name: ended_runs
 SELECT run_id FROM runs
@@ -243,11 +253,19 @@ SELECT (SELECT count(*) FROM runs WHERE status = 'pending') + (SELECT count(*) F
 
 -- name: insert_run
 INSERT INTO runs (
-    run_id, thread_id, assistant_id, created_at, updated_at, status, metadata, kwargs, multitask_strategy, due_at
+    run_id, thread_id, assistant_id, created_at, updated_at, status, metadata, kwargs, multitask_strategy, due_at,
+    waits_for
 )
 VALUES (
     :run_id, :thread_id, :assistant_id, :created_at, :updated_at, 'pending', :metadata, :kwargs, :multitask_strategy,
-    :due_at
+    :due_at,
+    CASE
+        WHEN :due_at > :now THEN 'time'
+        WHEN EXISTS (
+            SELECT 1 FROM runs AS head INDEXED BY runs_heads
+            WHERE head.thread_id = :thread_id AND head.status IN ('pending', 'running') AND head.waits_for IS NULL
+        ) THEN 'turn'
+    END
 )
 ON CONFLICT (run_id) DO NOTHING;
 
@@ -262,7 +280,29 @@ UPDATE runs SET cancel = coalesce(cancel, :action), updated_at = :now
 WHERE run_id = :run_id AND status IN ('pending', 'running')
 RETURNING *;
 
--- One that was given back to the queue goes on before others of its thread begin: its events have begun.
+-- The indexes are named where runs wait: SQLite, which knows no figures of them, takes one of all pending runs by itself.
+
+-- Some at a time, so that no claim takes long.
+-- name: end_delays
+UPDATE runs SET waits_for = 'turn'
+WHERE seq IN (
+    SELECT seq FROM runs INDEXED BY runs_delayed
+    WHERE status = 'pending' AND waits_for = 'time' AND due_at <= :now ORDER BY due_at LIMIT :limit
+)
+RETURNING thread_id;
+
+-- Changes nothing while the thread has a head.
+-- name: next_of_thread
+UPDATE runs SET waits_for = NULL
+WHERE seq = (
+    SELECT seq FROM runs INDEXED BY runs_in_turn
+    WHERE thread_id = :thread_id AND status = 'pending' AND waits_for = 'turn' ORDER BY seq LIMIT 1
+)
+AND NOT EXISTS (
+    SELECT 1 FROM runs AS head INDEXED BY runs_heads
+    WHERE head.thread_id = :thread_id AND head.status IN ('pending', 'running') AND head.waits_for IS NULL
+);
+
 -- name: claim_run
 UPDATE runs
 SET status = 'running', worker_id = :worker_id, process = :process, lease_until = :lease_until, updated_at = :now,
@@ -273,14 +313,8 @@ SET status = 'running', worker_id = :worker_id, process = :process, lease_until 
 WHERE seq = (
     SELECT min(claimable) FROM (
         SELECT (
-            SELECT seq FROM runs AS waiting
-            WHERE status = 'pending' AND (due_at IS NULL OR due_at <= :now)
-                AND NOT EXISTS (
-                    SELECT 1 FROM runs AS begun
-                    WHERE begun.thread_id = waiting.thread_id AND begun.status IN ('pending', 'running')
-                        AND begun.attempt > 0 AND begun.seq <> waiting.seq
-                )
-            ORDER BY seq LIMIT 1
+            SELECT seq FROM runs INDEXED BY runs_ready
+            WHERE status = 'pending' AND waits_for IS NULL ORDER BY seq LIMIT 1
         ) AS claimable
         UNION ALL
         SELECT min(seq) FROM runs WHERE status = 'running' AND lease_until <= :now
@@ -292,13 +326,8 @@ RETURNING *;
 -- name: next_due
 SELECT min(at) FROM (
     SELECT (
-        SELECT due_at FROM runs AS waiting
-        WHERE status = 'pending' AND due_at IS NOT NULL
-            AND NOT EXISTS (
-                SELECT 1 FROM runs AS other
-                WHERE other.thread_id = waiting.thread_id AND other.status = 'running'
-            )
-        ORDER BY due_at LIMIT 1
+        SELECT due_at FROM runs INDEXED BY runs_delayed
+        WHERE status = 'pending' AND waits_for = 'time' ORDER BY due_at LIMIT 1
     ) AS at
     UNION ALL
     SELECT min(lease_until) FROM runs WHERE status = 'running'
@@ -315,7 +344,8 @@ UPDATE runs SET lease_until = :now WHERE process = :process AND status = 'runnin
 
 -- name: finish_run
 UPDATE runs
-SET status = :status, worker_id = NULL, lease_until = NULL, updated_at = :now, events = :events,
+SET status = :status, worker_id = NULL, process = :process, lease_until = NULL, waits_for = NULL, updated_at = :now,
+    events = :events,
     base = CASE
         WHEN attempt > 0 THEN base
         WHEN EXISTS (

@@ -152,3 +152,31 @@ ALTER TABLE crons ADD COLUMN caller TEXT;
 -- Which process has a running run, by the name that it has among its neighbours.
 -- migration: 9
 ALTER TABLE runs ADD COLUMN process TEXT;
+
+-- What a pending run waits for: its time, or its turn among the runs of its thread. The one that waits for neither is the
+-- thread's head, and so is the running one: there is one at most, and a claim looks at heads alone.
+-- migration: 10
+ALTER TABLE runs ADD COLUMN waits_for TEXT CHECK (waits_for IN ('time', 'turn'));
+
+UPDATE runs SET waits_for = CASE WHEN due_at IS NOT NULL AND attempt = 0 THEN 'time' ELSE 'turn' END
+WHERE status = 'pending';
+
+UPDATE runs SET waits_for = NULL
+WHERE seq IN (
+    SELECT (
+        SELECT seq FROM runs AS first
+        WHERE first.thread_id = waiting.thread_id AND first.status = 'pending' AND first.waits_for = 'turn'
+        ORDER BY first.attempt = 0, first.seq LIMIT 1
+    )
+    FROM (SELECT DISTINCT thread_id FROM runs WHERE status = 'pending' AND waits_for = 'turn') AS waiting
+    WHERE NOT EXISTS (
+        SELECT 1 FROM runs AS running WHERE running.thread_id = waiting.thread_id AND running.status = 'running'
+    )
+);
+
+CREATE UNIQUE INDEX runs_heads ON runs (thread_id) WHERE status IN ('pending', 'running') AND waits_for IS NULL;
+CREATE INDEX runs_ready ON runs (seq) WHERE status = 'pending' AND waits_for IS NULL;
+CREATE INDEX runs_in_turn ON runs (thread_id, seq) WHERE status = 'pending' AND waits_for = 'turn';
+CREATE INDEX runs_delayed ON runs (due_at) WHERE status = 'pending' AND waits_for = 'time';
+
+DROP INDEX runs_by_due;

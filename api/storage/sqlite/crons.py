@@ -1,6 +1,7 @@
-"""Crons in SQLite: a row each, and an event that wakes the scheduler. Wake-ups stay in the process."""
+"""Crons in SQLite: a row each, and an event that wakes the schedulers of all processes."""
 
 import asyncio
+import contextlib
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -8,7 +9,7 @@ from datetime import datetime
 from api.access_filter import AccessFilter
 from api.schemas import Cron, CronSort, FiredCron, Json
 from api.serde import loads
-from api.storage.base import Crons
+from api.storage.base import LONGEST_LOOK, Crons
 from api.storage.sqlite.database import Database, first
 from api.storage.sqlite.rows import (
     Parameters,
@@ -27,17 +28,19 @@ class SqliteCrons(Crons):
     Args:
         database: where they are.
         queries: the statements by name.
+        tell: called when a cron may have become due earlier, to tell other processes.
     """
 
-    def __init__(self, database: Database, queries: Mapping[str, str]) -> None:
+    def __init__(self, database: Database, queries: Mapping[str, str], tell: Callable[[], None]) -> None:
         self._database = database
         self._queries = queries
+        self._tell = tell
         self._wake = asyncio.Event()
 
     async def create(self, cron: Cron) -> bool:
         parameters = _parameters(cron)
         return await self._database.write(
-            lambda connection: connection.execute(self._queries["insert_cron"], parameters).rowcount > 0, self._wake.set
+            lambda connection: connection.execute(self._queries["insert_cron"], parameters).rowcount > 0, self._added
         )
 
     async def get(self, cron_id: str) -> Cron | None:
@@ -55,7 +58,7 @@ class SqliteCrons(Crons):
             connection.execute(self._queries["update_cron"], _parameters(cron))
             return self._current(connection, cron_id)
 
-        return _cron(await self._database.write(apply, self._wake.set))
+        return _cron(await self._database.write(apply, self._added))
 
     async def delete(self, cron_id: str) -> bool:
         parameters = {"cron_id": cron_id}
@@ -110,8 +113,18 @@ class SqliteCrons(Crons):
         return _cron(row)
 
     async def wait(self) -> None:
-        await self._wake.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LONGEST_LOOK):
+                await self._wake.wait()
         self._wake.clear()
+
+    def _added(self) -> None:
+        self._wake.set()
+        self._tell()
+
+    def changed(self) -> None:
+        """Another process may have changed a cron, or has died: whoever waits looks."""
+        self._wake.set()
 
 
 def claim_parameters(fired: FiredCron) -> Parameters:

@@ -19,7 +19,7 @@ from functools import partial
 
 from api.errors import FencedError, GapError, ThreadlineError
 from api.events import Entry, Event
-from api.storage.base import EventLog
+from api.storage.base import LONGEST_LOOK, EventLog
 from api.storage.sqlite import segments
 from api.storage.sqlite.database import QUICK_BYTES, Database, first
 from api.storage.sqlite.tail import Tail
@@ -140,20 +140,25 @@ class SqliteEventLog(EventLog):
         return woken
 
     async def _wait_once(self, run_id: str, after: int, until: float) -> bool | None:
-        """Waits for an event of this process, or for news from another; None if those were of something else."""
+        """Waits for an event of this process, or for news from another; None if those were of something else, or
+        if they may be missing.
+        """
         tail = self._tails.get(run_id)
         loop = asyncio.get_running_loop()
         # Registered before the database is asked: an event that comes in between wakes it.
         future: asyncio.Future[bool | None] = loop.create_future()
         self._readers.setdefault(run_id, {})[future] = after
+        elsewhere = tail is None or not tail.complete
         timer = loop.call_at(until, partial(_resolve, future, value=False))
+        look = loop.call_later(LONGEST_LOOK, partial(_resolve, future, value=None)) if elsewhere else timer
         try:
-            if (tail is None or not tail.complete) and await self._stored_past(run_id, after):
+            if elsewhere and await self._stored_past(run_id, after):
                 return True
             woken = await future
             return woken or await self._stored_past(run_id, after) or woken
         finally:
             timer.cancel()
+            look.cancel()
             self._unregister(run_id, future)
 
     async def last_seq(self, run_id: str) -> int:

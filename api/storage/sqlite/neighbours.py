@@ -85,8 +85,8 @@ class Neighbours:
                 os.write(descriptor, news)
 
     def is_alive(self, name: str) -> bool:
-        """Whether the process with that name lives."""
-        if name == self._name:
+        """Whether the process with that name lives; as far as is known, if this one knows of no others."""
+        if not self._name or name == self._name:
             return True
         descriptor = self._connect(name)
         if descriptor is None:

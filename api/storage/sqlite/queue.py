@@ -1,7 +1,11 @@
 """The run queue in SQLite: the runs table, ordered by when a run was added, and an event that wakes the worker.
 
-A transaction holds the write lock from its first statement on, so a claim is atomic between processes too. What another
-process should know of (a run that it may claim, a cancel of a run that it executes) wakes it as well.
+    enqueue ──> waits for its time ──> waits for its turn ──> its thread's head ──claim──> running
+
+Whoever makes room for a thread's next run (an end, a time that has come) makes it the head in the same transaction, so
+a claim looks at heads alone, however many runs wait behind them. A transaction holds the write lock from its first
+statement on, so a claim is atomic between processes too. What another process should know of (a run that it may
+claim, a time to wait for, a cancel of a run that it executes) wakes it as well.
 """
 
 import asyncio
@@ -16,7 +20,7 @@ from api.access_filter import AccessFilter
 from api.errors import ConflictError, FencedError, NotFoundError, OverloadedError
 from api.schemas import CancelAction, FiredCron, Json, Outcome, Run, Thread
 from api.serde import loads
-from api.storage.base import RunQueue
+from api.storage.base import LONGEST_LOOK, RunQueue
 from api.storage.sqlite import rows, thread_log
 from api.storage.sqlite.crons import claim_parameters
 from api.storage.sqlite.database import QUICK_BYTES, Database, first
@@ -30,6 +34,8 @@ CLAIMABLE = b"c"
 """News for other processes: a run may be claimed."""
 MARKED = b"m"
 """News for other processes: a run is to be cancelled."""
+_DELAYS = 50
+"""That one claim ends at most."""
 
 
 class SqliteRunQueue(RunQueue):
@@ -57,6 +63,8 @@ class SqliteRunQueue(RunQueue):
         self._process = process
         self._neighbours = neighbours
         self._wake = asyncio.Event()
+        self._idle = 0
+        """How many wait here for something to claim."""
         self._expiring: set[asyncio.Task[int]] = set()
         self._on_mark: Callable[[], None] | None = None
 
@@ -84,7 +92,9 @@ class SqliteRunQueue(RunQueue):
             return self._enqueue(connection, run_columns, thread_columns, changes, access, limit)
 
         quick = len(run_columns["kwargs"]) <= QUICK_BYTES
-        marked = await self._database.write(enqueue, self._wake.set, quick=quick)
+        # On the commit, even if the caller is gone by then.
+        added = partial(self._added, delayed=run.due_at is not None)
+        marked = await self._database.write(enqueue, added, quick=quick)
         if marked:
             self._neighbours.tell(MARKED)
         return [rows.run(row) for row in marked]
@@ -110,7 +120,7 @@ class SqliteRunQueue(RunQueue):
         busy = {"thread_id": run["thread_id"], "now": rows.now(), **changes}
         if db.execute(self._queries["set_thread_busy"], busy).rowcount == 0:
             raise NotFoundError("Thread or assistant not found.", field="thread_id")
-        if db.execute(self._queries["insert_run"], run).rowcount == 0:
+        if db.execute(self._queries["insert_run"], {**run, "now": busy["now"]}).rowcount == 0:
             raise ConflictError(f"There is a run {run['run_id']!r} already.", field="run_id")
         return marked
 
@@ -131,7 +141,8 @@ class SqliteRunQueue(RunQueue):
 
     async def claim(self, worker_id: str, lease_seconds: float) -> Run | None:
         def claim(connection: sqlite3.Connection) -> sqlite3.Row | None:
-            parameters = {"worker_id": worker_id, "process": self._process, **_lease(lease_seconds)}
+            parameters: Parameters = {"worker_id": worker_id, "process": self._process, **_lease(lease_seconds)}
+            self._end_delays(connection, parameters["now"])
             return first(connection.execute(self._queries["claim_run"], parameters))
 
         claiming = self._database.write(claim, quick=True)
@@ -146,6 +157,12 @@ class SqliteRunQueue(RunQueue):
             return None
         self._moved(row["thread_id"])
         return rows.run(row)
+
+    def _end_delays(self, db: sqlite3.Connection, now: int) -> None:
+        """Runs whose time has come wait for their turn, or have it."""
+        due = db.execute(self._queries["end_delays"], {"now": now, "limit": _DELAYS}).fetchall()
+        for thread_id in dict.fromkeys(row["thread_id"] for row in due):
+            db.execute(self._queries["next_of_thread"], {"thread_id": thread_id})
 
     async def next_due(self) -> datetime | None:
         row = await self._database.read(lambda db: db.execute(self._queries["next_due"]).fetchone(), quick=True)
@@ -171,11 +188,12 @@ class SqliteRunQueue(RunQueue):
         fence = {
             "run_id": run_id,
             "attempt": attempt,
+            "process": self._process,
             "status": outcome.status,
             "events": events,
             "now": rows.now(),
         }
-        thread_id = ""
+        thread_id, followed = "", False
         parameters = {
             "status": outcome.thread_status,
             "values": outcome.values,
@@ -185,7 +203,7 @@ class SqliteRunQueue(RunQueue):
         }
 
         def finish(connection: sqlite3.Connection) -> None:
-            nonlocal thread_id
+            nonlocal thread_id, followed
             row = first(connection.execute(self._queries["finish_run"], fence))
             if row is None:
                 raise FencedError(f"Attempt {attempt} of run {run_id!r} is not its current one.")
@@ -195,9 +213,11 @@ class SqliteRunQueue(RunQueue):
             connection.execute(self._queries[statement], {**parameters, "thread_id": thread_id, "events": counted})
             if attempt > 0:
                 thread_log.place(connection, self._queries, thread_id)
+            followed = connection.execute(self._queries["next_of_thread"], {"thread_id": thread_id}).rowcount > 0
 
         def wake() -> None:
-            self._claimable()
+            if followed:
+                self._claimable()
             self._moved(thread_id)
 
         await self._database.write(finish, wake, quick=len(outcome.values or b"") <= QUICK_BYTES)
@@ -207,6 +227,16 @@ class SqliteRunQueue(RunQueue):
         await self._database.write(
             lambda connection: connection.execute(self._queries["release_run"], parameters).rowcount, self._claimable
         )
+
+    def _added(self, *, delayed: bool) -> None:
+        """Wakes who can take a new run, or is to know of its time: others too, unless one waits here for just that."""
+        self._wake.set()
+        if delayed or not self._idle:
+            self._neighbours.tell(CLAIMABLE)
+
+    def pass_on(self) -> None:
+        # Others only: here nobody takes one.
+        self._neighbours.tell(CLAIMABLE)
 
     def _claimable(self) -> None:
         """Wakes whoever may claim a run now: in this process, and, as this one may be about to end, in others."""
@@ -225,11 +255,14 @@ class SqliteRunQueue(RunQueue):
             self._on_mark()
 
     async def wait(self, timeout: float | None) -> None:
+        self._idle += 1
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(LONGEST_LOOK if timeout is None else min(timeout, LONGEST_LOOK)):
                 await self._wake.wait()
         except TimeoutError:
             return
+        finally:
+            self._idle -= 1
         self._wake.clear()
 
     @contextlib.contextmanager
@@ -265,7 +298,8 @@ class SqliteRunQueue(RunQueue):
         return await self._database.write(expire, self._wake.set) if dead else 0
 
     def died(self) -> None:
-        """Another process died: its runs go on here, at once."""
+        """Another process died: its runs go on here, at once, and so does what it alone may have known of."""
+        self._wake.set()
         task = asyncio.get_running_loop().create_task(self.expire_dead())
         self._expiring.add(task)
         task.add_done_callback(self._expired)

@@ -22,6 +22,7 @@ class SqliteRecords(Records):
         queries: the statements by name.
         forget: told of the runs that were deleted, for what else is held of them.
         moved: told of the thread that was deleted, or got an event of its own.
+        is_alive: whether a process that shares the database lives, by its name.
     """
 
     def __init__(
@@ -30,11 +31,13 @@ class SqliteRecords(Records):
         queries: Mapping[str, str],
         forget: Callable[[Sequence[str]], None],
         moved: Callable[[str], None],
+        is_alive: Callable[[str], bool],
     ) -> None:
         self._database = database
         self._queries = queries
         self._forget = forget
         self._moved = moved
+        self._is_alive = is_alive
 
     async def create_thread(self, thread: Thread) -> Thread | None:
         parameters = rows.thread_parameters(thread)
@@ -159,11 +162,18 @@ class SqliteRecords(Records):
         found = await self._database.read(lambda db: db.execute(self._queries["active_runs"], parameters).fetchall())
         return [rows.run(row) for row in found]
 
-    async def temporary_threads(self, *, ended_before: datetime | None = None) -> Sequence[str]:
-        return await self._ids("temporary_threads", {"ended_before": _optional_micros(ended_before)})
+    async def temporary_threads(self, *, ended_before: datetime | None = None, left: bool = False) -> Sequence[str]:
+        return await self._ended("temporary_threads", ended_before, left=left)
 
-    async def rolled_back_runs(self, *, ended_before: datetime | None = None) -> Sequence[str]:
-        return await self._ids("rolled_back_runs", {"ended_before": _optional_micros(ended_before)})
+    async def rolled_back_runs(self, *, ended_before: datetime | None = None, left: bool = False) -> Sequence[str]:
+        return await self._ended("rolled_back_runs", ended_before, left=left)
+
+    async def _ended(self, name: str, ended_before: datetime | None, *, left: bool) -> Sequence[str]:
+        living = None
+        if left:
+            processes = await self._ids("ending_processes", {})
+            living = dumps([process for process in processes if self._is_alive(process)]).decode()
+        return await self._ids(name, {"ended_before": rows.optional_micros(ended_before), "living": living})
 
     async def ended_runs(self, before: datetime, *, with_events: bool = False, limit: int = 100) -> Sequence[str]:
         name = "ended_runs_with_events" if with_events else "ended_runs"
@@ -193,10 +203,6 @@ class SqliteRecords(Records):
         deleted = await self._database.write(delete)
         self._forget([run_id])
         return deleted
-
-
-def _optional_micros(at: datetime | None) -> int | None:
-    return None if at is None else rows.micros(at)
 
 
 def _thread(row: sqlite3.Row | None) -> Thread | None:

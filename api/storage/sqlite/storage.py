@@ -22,6 +22,10 @@ logger = logging.getLogger(__name__)
 
 _FLUSHED = b"f"
 """News for other processes: events were written."""
+_MOVED = b"t"
+"""News for other processes: a thread has a new span, or is gone."""
+_SCHEDULED = b"s"
+"""News for other processes: a cron was made or changed."""
 
 
 class SqliteStorage:
@@ -54,11 +58,13 @@ class SqliteStorage:
             tail_bytes=tail_bytes,
             tell=partial(self._neighbours.tell, _FLUSHED),
         )
-        self.thread_log = SqliteThreadLog(self.database, statements)
+        self.thread_log = SqliteThreadLog(self.database, statements, partial(self._neighbours.tell, _MOVED))
         self.queue = SqliteRunQueue(self.database, statements, self.thread_log.wake, self._process, self._neighbours)
-        self.records = SqliteRecords(self.database, statements, self.log.forget, self.thread_log.wake)
+        self.records = SqliteRecords(
+            self.database, statements, self.log.forget, self.thread_log.wake, self._neighbours.is_alive
+        )
         self.assistants = SqliteAssistants(self.database, statements)
-        self.crons = SqliteCrons(self.database, statements)
+        self.crons = SqliteCrons(self.database, statements, partial(self._neighbours.tell, _SCHEDULED))
 
     async def open(self) -> None:
         """Starts the threads, makes or migrates the schema, ends the leases of dead workers.
@@ -105,6 +111,11 @@ class SqliteStorage:
         self.queue.changed(news)
         if _FLUSHED in news:
             self.log.changed()
+        if _MOVED in news:
+            self.thread_log.changed()
+        if _SCHEDULED in news:
+            self.crons.changed()
 
     def _died(self) -> None:
         self.queue.died()
+        self.crons.changed()

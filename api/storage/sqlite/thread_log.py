@@ -3,14 +3,15 @@
     claim ──> a run's base        set_thread_state ──> an update's base
     finish ──> the thread's count of events, then the places of those that had to wait
 
-Wake-ups stay in the process: events of another one are seen when a wait times out.
+Whoever waits for something of a thread is woken in whichever process it waits.
 """
 
 import asyncio
+import contextlib
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from api.storage.base import STATE_UPDATES, Span, ThreadLog
+from api.storage.base import LONGEST_LOOK, STATE_UPDATES, Span, ThreadLog
 from api.storage.sqlite.database import Database, first
 
 
@@ -20,11 +21,13 @@ class SqliteThreadLog(ThreadLog):
     Args:
         database: where the threads are.
         queries: the statements by name.
+        tell: called when something of a thread is new, to tell other processes.
     """
 
-    def __init__(self, database: Database, queries: Mapping[str, str]) -> None:
+    def __init__(self, database: Database, queries: Mapping[str, str], tell: Callable[[], None]) -> None:
         self._database = database
         self._queries = queries
+        self._tell = tell
         self._waiting: dict[str, set[asyncio.Event]] = {}
         """Who waits for something new of a thread."""
 
@@ -46,7 +49,9 @@ class SqliteThreadLog(ThreadLog):
         try:
             async with asyncio.timeout(timeout):
                 while not await self._is_past(thread_id, after):
-                    await woken.wait()
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(LONGEST_LOOK):
+                            await woken.wait()
                     woken.clear()
         except TimeoutError:
             return False
@@ -64,6 +69,13 @@ class SqliteThreadLog(ThreadLog):
         """Something of the thread is new."""
         for woken in self._waiting.get(thread_id, ()):
             woken.set()
+        self._tell()
+
+    def changed(self) -> None:
+        """Something of some thread is new, by another process: whoever waits looks."""
+        for waiting in self._waiting.values():
+            for woken in waiting:
+                woken.set()
 
 
 def add_update(connection: sqlite3.Connection, queries: Mapping[str, str], thread: sqlite3.Row, event: bytes) -> None:
