@@ -175,7 +175,7 @@ class FencedError(ThreadlineError):
 
 
 class UnserializableError(ThreadlineError):
-    """A value of the graph has no JSON form."""
+    """A value of the graph cannot be stored."""
 
     code = "not_serializable"
 

@@ -40,11 +40,7 @@ def numbered(seq: int, entries: Sequence[Entry]) -> Iterator[Event]:
 
 
 def entry(kind: str, payload: object) -> Entry:
-    """Encodes a payload into a log entry.
-
-    Raises:
-        UnserializableError: the payload has no JSON form.
-    """
+    """Encodes a payload into a log entry."""
     return Entry(kind, dumps(payload))
 
 

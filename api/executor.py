@@ -23,7 +23,7 @@ from langgraph.types import Command, StateSnapshot
 
 from api import sources
 from api.callers import of_graph
-from api.errors import FencedError, RunError, StorageError, UnserializableError, is_storage_failure, run_error
+from api.errors import FencedError, RunError, StorageError, is_storage_failure, run_error
 from api.events import Entry
 from api.logs import logged
 from api.metrics import Metrics
@@ -298,17 +298,10 @@ class Executor:
         return Outcome(
             status=status,
             thread_status=thread_status,
-            values=self._encoded(attempt.run, values),
-            interrupts=self._encoded(attempt.run, interrupts) or b"{}",
+            values=None if values is None else dumps(values),
+            interrupts=dumps(interrupts),
             error=None if error is None else dumps(error_payload(error, attempt.run.cancel)).decode(),
         )
-
-    def _encoded(self, run: Run, value: Any) -> bytes | None:
-        try:
-            return None if value is None else dumps(value)
-        except UnserializableError as exc:
-            logger.warning("run %s: its state has no JSON form: %s", run.run_id, exc.message)
-            return None
 
     async def _snapshot(self, run: Run) -> StateSnapshot | None:
         """The thread's state, if its graph keeps one and can be read now."""

@@ -1,23 +1,32 @@
-"""The one JSON encoder: whatever a graph may put into its state or its stream, as compact UTF-8 bytes."""
+"""The one JSON encoder: whatever a graph may put into its state or its stream, as compact UTF-8 bytes.
 
+    value ──orjson──> bytes ──refused──> its parts, one by one ──json──> bytes
+
+It never fails: one value that has no JSON form may not cost a reader the others. Such a value is null, or a text that
+says no more than its class does; a secret is asterisks.
+"""
+
+import base64
 import dataclasses
 import datetime
 import decimal
 import enum
-import ipaddress
 import json
 import math
 import pathlib
 import re
 import uuid
-from collections import deque
-from collections.abc import Mapping, Set
+import zoneinfo
+from collections import UserString, deque
+from collections.abc import Iterable, Mapping, Sequence, Set
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any
 
 import orjson
 from langgraph.errors import EmptyInputError, GraphBubbleUp, InvalidUpdateError, TaskNotFound
+from langgraph.types import Send
 
-from api.errors import ThreadlineError, UnserializableError
+from api.errors import ThreadlineError
 from api.redaction import redacted
 
 Fragment = orjson.Fragment
@@ -44,25 +53,36 @@ _HIDDEN = "An internal error occurred"
 _OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
 _SURROGATES = re.compile(r"[\ud800-\udfff]")
 
+_SECRET = "**********"  # noqa: S105  # what pydantic shows of one
+_TEXTS = (
+    pathlib.PurePath,
+    uuid.UUID,
+    complex,
+    range,
+    UserString,
+    datetime.timezone,
+    zoneinfo.ZoneInfo,
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+)
+_DEEPEST = 200
+"""Levels of what is written part by part; readers of JSON have limits of their own."""
+_DIGITS = 4000
+"""Of an integer: Python makes no decimal text of a much longer one."""
+
 
 def dumps(value: object) -> bytes:
-    """Encodes a value; infinities and NaN become null, lone surrogates U+FFFD, integers keep all their digits.
+    """Encodes a value, any value; infinities and NaN become null, lone surrogates U+FFFD, bytes Base64.
 
-    Raises:
-        UnserializableError: some part of the value has no JSON form; the message names its class.
+    What has no JSON form is null; so is what lies deeper than some 200 levels, or holds itself.
     """
     try:
         return orjson.dumps(value, default=_default, option=_OPTIONS)
     except TypeError:
-        return _dumps_slowly(value)
-
-
-def _dumps_slowly(value: object) -> bytes:
-    """For what orjson refuses: integers beyond 64 bits and lone surrogates."""
-    try:
-        return json.dumps(_plain(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
-    except (TypeError, RecursionError) as exc:
-        raise UnserializableError(f"A value cannot be written as JSON: {exc}.") from exc
+        plain = _Parts().plain(value)
+        return json.dumps(plain, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
 
 
 def loads(data: bytes | str) -> Any:
@@ -100,11 +120,19 @@ def task_error(error: object) -> str | None:
 
 
 def _default(value: Any) -> Any:
+    """A value in parts that are nearer to JSON; its own code may raise."""
     dump = getattr(value, "model_dump", None)
     if dump is not None and not isinstance(value, type):
         return dump()
-    for method in ("_asdict", "to_dict"):
-        if not isinstance(value, type) and callable(found := getattr(value, method, None)):
+    match value:
+        case set() | frozenset():
+            return list(value)
+        case type():
+            return None
+    if callable(getattr(value, "get_secret_value", None)):
+        return _SECRET
+    for method in ("dict", "_asdict", "to_dict"):
+        if callable(found := getattr(value, method, None)):
             return found()
     return _default_by_type(value)
 
@@ -113,47 +141,137 @@ def _default_by_type(value: Any) -> Any:
     match value:
         case BaseException():
             return exception_payload(value)
-        case Set() | deque() | tuple():
-            return list(value)
-        case Mapping():
-            return dict(value)
         case bytes() | bytearray() | memoryview():
-            return bytes(value).decode("utf-8", errors="replace")
-        case decimal.Decimal():
-            return float(value)
+            return base64.b64encode(value.tobytes() if isinstance(value, memoryview) else value).decode()
+        case datetime.date() | datetime.time():
+            return value.isoformat()
         case datetime.timedelta():
             return value.total_seconds()
+        case decimal.Decimal():
+            return _number(value)
         case re.Pattern():
             return value.pattern
-        case pathlib.PurePath() | ipaddress.IPv4Address() | ipaddress.IPv6Address() | uuid.UUID():
-            return str(value)
+        case Send():
+            return {"node": value.node, "args": value.arg}
         case enum.Enum():
             return value.value
-        case _ if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-    raise TypeError(f"{type(value).__module__}.{type(value).__qualname__} has no JSON form")
+        case _ if isinstance(value, _TEXTS):
+            return str(value)
+    return _default_by_kind(value)
 
 
-def _plain(value: Any) -> Any:
+def _default_by_kind(value: Any) -> Any:
     match value:
-        case None | bool() | int():
-            return value
-        case float():
-            return value if math.isfinite(value) else None
-        case str():
-            return _SURROGATES.sub("\ufffd", value)
         case Mapping():
-            return {_key(key): _plain(item) for key, item in value.items()}
-        case list() | tuple() | Set() | deque():
-            return [_plain(item) for item in value]
-        case orjson.Fragment():
-            return orjson.loads(orjson.dumps(value))
-        case datetime.datetime() | datetime.date() | datetime.time() | uuid.UUID():
-            return orjson.loads(orjson.dumps(value))
-    return _plain(_default(value))
+            return dict(value)
+        case Set() | deque() | Sequence():
+            return list(value)
+        case float():
+            return float(value)
+    if callable(listed := getattr(value, "tolist", None)):  # numpy's arrays and numbers, and what is like them
+        plain = listed()
+        return float(value) if type(plain) is type(value) else plain
+    return None
 
 
-def _key(key: Any) -> str:
-    if isinstance(key, str):
-        return _SURROGATES.sub("\ufffd", key)
-    return str(orjson.loads(orjson.dumps({key: None}, option=_OPTIONS)).popitem()[0])
+def _number(value: decimal.Decimal) -> int | float:
+    exponent = value.as_tuple().exponent
+    whole = isinstance(exponent, int) and exponent >= 0 and value.adjusted() < _DIGITS
+    return int(value) if whole else float(value)
+
+
+class _Parts:
+    """Writes a value part by part, so that one that cannot be written costs itself alone."""
+
+    def __init__(self) -> None:
+        self._above: set[int] = set()
+        """Ids of the values that the present one lies in."""
+
+    def plain(self, value: Any) -> Any:
+        """The value in what JSON has: None in place of what cannot be written."""
+        try:
+            return self._leaf(value)
+        except _NoLeafError:
+            pass
+        except BaseException:  # noqa: BLE001  # a value's own code has raised, whatever it is
+            return None
+        if id(value) in self._above or len(self._above) >= _DEEPEST:
+            return None
+        self._above.add(id(value))
+        try:
+            return self._parts(value)
+        except BaseException:  # noqa: BLE001  # likewise
+            return None
+        finally:
+            self._above.remove(id(value))
+
+    def _leaf(self, value: Any) -> Any:
+        match value:
+            case None | bool():
+                return value
+            case enum.Enum():
+                return self.plain(value.value)
+            case int():
+                return _whole(value)
+            case float():
+                return float(value) if math.isfinite(value) else None
+            case str():
+                return _text(value)
+            case orjson.Fragment():
+                return self.plain(orjson.loads(orjson.dumps(value)))
+        raise _NoLeafError
+
+    def _parts(self, value: Any) -> Any:
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            names = [field.name for field in dataclasses.fields(value) if not field.name.startswith("_")]
+            return self._attributes(value, names)
+        if type(value) in (list, tuple, set, frozenset):
+            return [self.plain(item) for item in value]
+        if isinstance(value, dict):
+            return self._object(value)
+        try:
+            nearer = _default(value)
+        except BaseException:  # noqa: BLE001  # likewise: its fields may do without that code
+            fields = getattr(type(value), "model_fields", None)
+            return None if fields is None else self._attributes(value, fields)
+        return self.plain(nearer)
+
+    def _attributes(self, value: Any, names: Iterable[str]) -> dict[str, Any]:
+        return {name: self._attribute(value, name) for name in names}
+
+    def _attribute(self, value: Any, name: str) -> Any:
+        try:
+            return self.plain(getattr(value, name))
+        except BaseException:  # noqa: BLE001  # likewise
+            return None
+
+    def _object(self, value: Mapping[Any, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key, item in value.items():
+            name = self._key(key)
+            while name in found:
+                name += "'"
+            found[name] = self.plain(item)
+        return found
+
+    def _key(self, key: Any) -> str:
+        """A key as text: as orjson has it where it does, the JSON of any other; of what has none, its class."""
+        if isinstance(key, str) and not isinstance(key, enum.Enum):
+            return _text(key)
+        plain = self.plain(key)
+        if plain is None and key is not None:
+            return f"<{type(key).__qualname__}>"
+        return plain if isinstance(plain, str) else dumps(plain).decode()
+
+
+class _NoLeafError(Exception):
+    """The value has parts, or is none of JSON's."""
+
+
+def _text(value: str) -> str:
+    return _SURROGATES.sub("\ufffd", value)
+
+
+def _whole(value: int) -> int | str:
+    """The integer, with all its digits; one that is too long for decimal text as hexadecimal text."""
+    return int(value) if value.bit_length() < _DIGITS * 3 else hex(value)

@@ -4,7 +4,6 @@ thread's record ──graph_id──> Registry ──> aget_state, aget_state_hi
 """
 
 import contextlib
-import logging
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
@@ -15,15 +14,13 @@ from langgraph.types import Interrupt, PregelTask, StateSnapshot, StateUpdate
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.access_filter import AccessFilter, permits
-from api.errors import BadRequestError, ConflictError, NotFoundError, UnserializableError
+from api.errors import BadRequestError, ConflictError, NotFoundError
 from api.protocols.langgraph import RunCommand
 from api.redaction import redacted
 from api.registry import Registry
 from api.schemas import Json, Run, Thread
 from api.serde import dumps, task_error
 from api.storage.base import Storage
-
-logger = logging.getLogger(__name__)
 
 AnyPregel = Pregel[Any, Any, Any, Any]
 
@@ -269,17 +266,12 @@ class States:
     async def _record(self, graph: AnyPregel, thread: Thread) -> Thread:
         """Copies the latest state to the thread's record."""
         snapshot = await graph.aget_state({"configurable": {"thread_id": thread.thread_id}})
-        try:
-            values = dumps(snapshot.values)
-        except UnserializableError as exc:
-            logger.warning("thread %s: its state has no JSON form: %s", thread.thread_id, exc.message)
-            values = None
         changed = await self._storage.records.set_thread_state(
             thread.thread_id,
             status="interrupted" if snapshot.next else "idle",
-            values=values,
+            values=dumps(snapshot.values),
             interrupts=dumps(thread_interrupts(snapshot)),
-            event=None if values is None else dumps({"state": thread_state(snapshot), "thread_id": thread.thread_id}),
+            event=dumps({"state": thread_state(snapshot), "thread_id": thread.thread_id}),
         )
         if changed is None:
             raise no_thread(thread.thread_id)

@@ -38,11 +38,7 @@ def now() -> int:
 
 
 def text(value: Json) -> str:
-    """A JSON object as a column has it.
-
-    Raises:
-        UnserializableError: some part of it has no JSON form.
-    """
+    """A JSON object as a column has it."""
     return dumps(value).decode()
 
 
