@@ -6,6 +6,7 @@ id of an assistant, or name of a graph ──resolve──> Assistant ──> wh
 import asyncio
 import logging
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from typing import Any, Literal, cast
 from uuid import UUID, uuid4
@@ -347,7 +348,7 @@ class Assistants:
             NotFoundError: there is none, or its graph is no longer served.
         """
         assistant = await self._get(self._default_id(assistant_id), access)
-        async with self._registry.open(self._check_graph(assistant.graph_id), run_config(assistant)) as graph:
+        async with self._open(assistant) as graph:
             drawable = await graph.aget_graph(xray=xray) if isinstance(graph, Pregel) else graph.get_graph()
             document: Json = drawable.to_json()
         for node in document["nodes"]:
@@ -363,7 +364,7 @@ class Assistants:
             NotFoundError: there is none, or its graph is no longer served.
         """
         assistant = await self._get(assistant_id, access)
-        async with self._registry.open(self._check_graph(assistant.graph_id), run_config(assistant)) as graph:
+        async with self._open(assistant) as graph:
             # In a thread: those of messages take a tenth of a second, in which no stream would go on.
             found = await asyncio.to_thread(schemas, _named(graph, assistant.graph_id))
         return {"graph_id": assistant.graph_id, **found}
@@ -389,12 +390,16 @@ class Assistants:
             NotFoundError: there is none, or its graph is no longer served.
         """
         assistant = await self._get(assistant_id, access)
-        async with self._registry.open(self._check_graph(assistant.graph_id), run_config(assistant)) as graph:
+        async with self._open(assistant) as graph:
             if not isinstance(graph, Pregel):
                 return {}
             found = graph.aget_subgraphs(namespace=namespace, recurse=recurse)
             inner = {place: cast("Runnable[Any, Any]", each) async for place, each in found}
             return {place: await asyncio.to_thread(schemas, each) for place, each in inner.items()}
+
+    def _open(self, assistant: Assistant) -> AbstractAsyncContextManager[Runnable[Any, Any]]:
+        graph_id = self._check_graph(assistant.graph_id)
+        return self._registry.open(graph_id, run_config(assistant), purpose="assistants.read")
 
     async def _held(self, key: str, access: AccessFilter | None) -> Assistant | None:
         assistant = await self._storage.assistants.get(key)

@@ -193,6 +193,12 @@ class ConfigError(ThreadlineError):
     code = "bad_config"
 
 
+class FactoryError(ThreadlineError):
+    """The function that langgraph.json names for a graph did not make one; the log says why."""
+
+    code = "graph_factory_failed"
+
+
 class RunError(ThreadlineError):
     """A run failed; `code` says why, `cause` is what the graph raised, if it did."""
 
@@ -225,6 +231,7 @@ _BY_CLASS = {
 STATUS_BY_CODE = {code: status for code, _, status in _BY_CLASS.values()} | {
     "cancelled": 409,
     "context_length_exceeded": 422,
+    InvalidRequestError.code: InvalidRequestError.status,
     "storage_failed": 503,
     "timeout": 504,
     "too_many_attempts": 500,

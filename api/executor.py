@@ -9,8 +9,8 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from contextlib import aclosing
-from dataclasses import dataclass, field
+from contextlib import AbstractAsyncContextManager, aclosing
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar, cast, get_type_hints
 
@@ -23,10 +23,11 @@ from langgraph.types import Command, StateSnapshot
 
 from api import sources
 from api.callers import of_graph
-from api.errors import FencedError, RunError, StorageError, is_storage_failure, run_error
+from api.errors import FactoryError, FencedError, RunError, StorageError, is_storage_failure, run_error
 from api.events import Entry
 from api.logs import logged
 from api.metrics import Metrics
+from api.native_inputs import UNFITTED, fitted
 from api.origins import KEY as ORIGIN
 from api.protocols.langgraph import LANGGRAPH, RunCommand, error_payload
 from api.protocols.native import NativeFold
@@ -73,6 +74,8 @@ class _Attempt:
     run: Run
     fold: sources.Fold
     tracker: RunTracker
+    graph: Runnable[Any, Any] | None = None
+    """What runs, once it is open."""
     handlers: Sequence[BaseCallbackHandler] = ()
     """Called back besides the tracker."""
     control: RunControl = field(default_factory=RunControl)
@@ -219,7 +222,10 @@ class Executor:
         run, fold = attempt.run, attempt.fold
         config = self._config(run, attempt.tracker, attempt.handlers)
         await self._append(attempt, fold.begin(run))
-        async with self._registry.open(run.kwargs["graph_id"], config, stateless=_temporary(run)) as graph:
+        async with self._open(run, config) as graph:
+            attempt.graph = graph
+            if UNFITTED in run.kwargs:
+                attempt.run = run = replace(run, kwargs=fitted(graph, run.kwargs))
             graph_input = await _graph_input(graph, run, config)
             options = _options(attempt, graph) if isinstance(graph, Pregel) else {}
             async with aclosing(sources.entries(fold, graph, graph_input, config, options)) as parts:
@@ -227,6 +233,15 @@ class Executor:
                     await self._append(attempt, part)
             if isinstance(fold, NativeFold):
                 await self._append(attempt, fold.finish(attempt.tracker.usage))
+
+    def _open(self, run: Run, config: RunnableConfig) -> AbstractAsyncContextManager[Runnable[Any, Any]]:
+        return self._registry.open(
+            run.kwargs["graph_id"],
+            config,
+            purpose="threads.create_run",
+            context=run.kwargs.get("context") or (run.kwargs.get(UNFITTED) or {}).get("context"),
+            stateless=_temporary(run),
+        )
 
     async def _append(self, attempt: _Attempt, entries: Iterable[Entry]) -> None:
         batch = list(entries)
@@ -288,7 +303,9 @@ class Executor:
         fold = attempt.fold
         values, interrupts, waiting = fold.values, dict[str, Any](), False
         if status != "success" or getattr(fold, "interrupted", False):
-            snapshot = await self._snapshot(attempt.run)
+            # A factory that failed for the run is not asked again.
+            failed = error is not None and isinstance(error.cause, FactoryError)
+            snapshot = None if failed else await self._snapshot(attempt)
             if snapshot is not None and snapshot.config.get("configurable", {}).get("checkpoint_id"):
                 values, waiting = snapshot.values, bool(snapshot.next)
                 interrupts = thread_interrupts(snapshot)
@@ -303,13 +320,18 @@ class Executor:
             error=None if error is None else dumps(error_payload(error, attempt.run.cancel)).decode(),
         )
 
-    async def _snapshot(self, run: Run) -> StateSnapshot | None:
+    async def _snapshot(self, attempt: _Attempt) -> StateSnapshot | None:
         """The thread's state, if its graph keeps one and can be read now."""
+        run, graph = attempt.run, attempt.graph
         config: RunnableConfig = {"configurable": {"thread_id": run.thread_id}}
         try:
-            async with self._registry.open(run.kwargs["graph_id"], config, stateless=_temporary(run)) as graph:
-                if isinstance(graph, Pregel) and graph.checkpointer:
-                    return await graph.aget_state(config)
+            if graph is None:
+                graph_id = run.kwargs["graph_id"]
+                opening = self._registry.open(graph_id, config, purpose="threads.read", stateless=_temporary(run))
+                async with opening as graph:
+                    return await _state(graph, config)
+            # A factory is not asked again: to read a state needs nothing of what it has closed.
+            return await _state(graph, config)
         except Exception:
             logger.exception("run %s: its thread's state cannot be read", run.run_id)
         return None
@@ -366,6 +388,10 @@ def _uncancel() -> None:
     """The cancellation has done its work: what follows in this task runs normally."""
     if (task := asyncio.current_task()) is not None:
         task.uncancel()
+
+
+async def _state(graph: Runnable[Any, Any], config: RunnableConfig) -> StateSnapshot | None:
+    return await graph.aget_state(config) if isinstance(graph, Pregel) and graph.checkpointer else None
 
 
 _OPTIONS = ("durability", "interrupt_before", "interrupt_after")

@@ -1,5 +1,6 @@
 """The JSON schemas of a graph: what its input, output, state and context look like, for forms and for callers."""
 
+import dataclasses
 import logging
 import types
 import typing
@@ -11,8 +12,8 @@ from langchain_core.runnables import Runnable
 from langchain_core.utils.pydantic import create_model_v2
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.pregel import Pregel
-from pydantic import TypeAdapter
-from pydantic.errors import PydanticUserError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
+from pydantic.json_schema import GenerateJsonSchema
 
 from api.schemas import Json
 
@@ -47,7 +48,7 @@ def schemas(graph: Runnable[Any, Any]) -> Json:
 
 
 def _schema(graph: Runnable[Any, Any], what: str, get: Callable[[], Json | None], source: Any) -> Json | None:
-    """What `get` gives; if pydantic refuses the type behind it, that of its twin.
+    """What `get` gives; if that cannot be had, the same of the type behind it, with fields that take anything.
 
     Args:
         graph: named in the log.
@@ -55,32 +56,71 @@ def _schema(graph: Runnable[Any, Any], what: str, get: Callable[[], Json | None]
         get: the graph's own way.
         source: the type behind it.
     """
-    try:
+    ways = [get]
+    if typing_extensions.is_typeddict(source):
+        ways += [
+            lambda: TypeAdapter[Any](portable(source)).json_schema(schema_generator=_Lenient),
+            lambda: TypeAdapter[Any](_twin(source, (source,), _described)).json_schema(schema_generator=_Lenient),
+        ]
+    elif isinstance(source, type):
+        ways.append(lambda: _by_field(source))
+    failures: list[Exception] = []
+    for way in ways:
         try:
-            return get()
-        except PydanticUserError:
-            if not typing_extensions.is_typeddict(source):
-                raise
-            return TypeAdapter[Any](portable(source)).json_schema()
-    except Exception as exc:  # noqa: BLE001  # the boundary to the types of the user's graph: they may raise anything
-        logger.warning("No %s schema of graph %r: %s", what, graph.get_name(), exc)
-        return None
+            return way()
+        except Exception as exc:  # noqa: BLE001  # the boundary to the types of the user's graph: they may raise anything
+            failures.append(exc)
+    logger.warning("No %s schema of graph %r: %s", what, graph.get_name(), failures[0])
+    return None
+
+
+class _Lenient(GenerateJsonSchema):
+    """Describes what has no JSON schema, a function or a class of one's own, as anything."""
+
+    def handle_invalid_for_json_schema(self, schema: Any, error_info: str) -> Json:
+        """Anything."""
+        return {}
+
+
+def _by_field(source: type[Any]) -> Json:
+    """The schema of a class with fields: a pydantic model or a dataclass."""
+    fields: dict[str, Any] = {}
+    if issubclass(source, BaseModel):
+        fields = {name: (_described(each.annotation), each) for name, each in source.model_fields.items()}
+    elif dataclasses.is_dataclass(source):
+        hints = typing_extensions.get_type_hints(source, include_extras=True)
+        fields = {each.name: (_described(hints[each.name]), _default(each)) for each in dataclasses.fields(source)}
+    model: type[BaseModel] = create_model(
+        source.__name__, __config__=ConfigDict(arbitrary_types_allowed=True), **fields
+    )
+    return model.model_json_schema(schema_generator=_Lenient)
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return Field(default_factory=field.default_factory)
+    return ... if field.default is dataclasses.MISSING else field.default
 
 
 def _state_schema(graph: Pregel[Any, Any, Any, Any]) -> Json:
-    fields = {}
-    for name in graph.stream_channels_list:
-        annotation = portable(getattr(graph.channels[name], "UpdateType", Any))
-        fields[name] = (annotation if _has_schema(annotation) else Any, None)
-    return create_model_v2(graph.get_name("State"), field_definitions=fields).model_json_schema()
+    annotations = {name: getattr(graph.channels[name], "UpdateType", Any) for name in graph.stream_channels_list}
+    return _model(graph.get_name("State"), {name: _described(annotation) for name, annotation in annotations.items()})
 
 
-def _has_schema(annotation: Any) -> bool:
+def _model(name: str, annotations: dict[str, Any]) -> Json:
+    fields = {field: (annotation, None) for field, annotation in annotations.items()}
+    model: type[BaseModel] = create_model_v2(name, field_definitions=fields)
+    return model.model_json_schema(schema_generator=_Lenient)
+
+
+def _described(annotation: Any) -> Any:
+    """The same type; one that has no schema takes anything."""
     try:
-        create_model_v2("Field", field_definitions={"field": (annotation, None)}).model_json_schema()
-    except Exception:  # noqa: BLE001  # as above; such a field takes anything
-        return False
-    return True
+        annotation = portable(_unmarked(annotation)[1])
+        _model("Field", {"field": annotation})
+    except Exception:  # noqa: BLE001  # as above
+        return Any
+    return annotation
 
 
 def portable(annotation: Any, _within: tuple[Any, ...] = ()) -> Any:
@@ -102,15 +142,26 @@ def portable(annotation: Any, _within: tuple[Any, ...] = ()) -> Any:
     return typing.Union[made] if origin in (types.UnionType, typing.Union) else origin[made]  # noqa: UP007  # of a tuple
 
 
-def _twin(typed_dict: Any, within: tuple[Any, ...]) -> Any:
+def _twin(typed_dict: Any, within: tuple[Any, ...], of_field: Callable[[Any], Any] | None = None) -> Any:
     fields = {}
     for name, hint in typing_extensions.get_type_hints(typed_dict, include_extras=True).items():
-        mark = _REQUIRED if name in typed_dict.__required_keys__ else _NOT_REQUIRED
-        while (marked := typing.get_origin(hint)) in _MARKS:
-            # Where annotations are postponed, only the mark itself says it: the keys were counted without reading it.
-            mark = mark if marked is _READ_ONLY else marked
-            (hint,) = typing.get_args(hint)
-        fields[name] = mark[portable(hint, within)]
+        # Where annotations are postponed, only the mark itself says it: the keys were counted without reading it.
+        mark, bare = _unmarked(hint)
+        mark = mark or (_REQUIRED if name in typed_dict.__required_keys__ else _NOT_REQUIRED)
+        fields[name] = mark[of_field(bare) if of_field else portable(bare, within)]
     twin = typing_extensions.TypedDict(typed_dict.__name__, fields)  # type: ignore[misc]  # made at run time
     twin.__doc__ = typed_dict.__doc__
+    twin.__pydantic_config__ = ConfigDict(arbitrary_types_allowed=True)  # type: ignore[attr-defined]  # pydantic's
     return twin
+
+
+def _unmarked(hint: Any) -> tuple[Any, Any]:
+    """Whether a field says that it is required or not, and its type without that, which may also stand in Annotated."""
+    origin = typing.get_origin(hint)
+    if origin in _MARKS:
+        mark, bare = _unmarked(typing.get_args(hint)[0])
+        return mark or (None if origin is _READ_ONLY else origin), bare
+    if origin is typing.Annotated:
+        mark, bare = _unmarked(hint.__origin__)
+        return mark, typing.Annotated[(bare, *hint.__metadata__)] if mark else hint
+    return None, hint

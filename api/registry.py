@@ -6,11 +6,11 @@ The file is LangGraph's own format (`graphs`, `dependencies`, `env`): https://do
 """
 
 import contextlib
-import inspect
+import logging
 import os
 import traceback
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -23,10 +23,14 @@ from langgraph.graph import StateGraph
 from langgraph.pregel import Pregel
 from langgraph.store.base import BaseStore
 
-from api.errors import ConfigError, NotFoundError
+from api.errors import ConfigError, FactoryError, NotFoundError, ThreadlineError
+from api.factories import Factory, Purpose, factory, server_runtime
 from api.project import Project
+from api.schemas import Json
 from api.serde import loads
 from api.state_types import state_types
+
+logger = logging.getLogger(__name__)
 
 _NAMESPACE = uuid.UUID("6ba7b821-9dad-11d1-80b4-00c04fd430c8")
 """LangGraph's: a default assistant's id is the uuid5 of its graph's name in it."""
@@ -47,7 +51,7 @@ class GraphEntry:
 
     graph_id: str
     target: Any
-    """A Runnable (a Pregel among them), or a factory of one."""
+    """A Runnable (a Pregel among them), or a `Factory` of one."""
     description: str | None = None
 
     @property
@@ -58,7 +62,7 @@ class GraphEntry:
     @property
     def is_factory(self) -> bool:
         """Whether `target` must be called to get the graph."""
-        return not isinstance(self.target, Runnable)
+        return isinstance(self.target, Factory)
 
 
 class Registry:
@@ -102,29 +106,37 @@ class Registry:
 
     @contextlib.asynccontextmanager
     async def open(
-        self, graph_id: str, config: RunnableConfig | None = None, *, stateless: bool = False
+        self,
+        graph_id: str,
+        config: RunnableConfig | None = None,
+        *,
+        purpose: Purpose,
+        context: Json | None = None,
+        stateless: bool = False,
     ) -> AsyncIterator[Runnable[Any, Any]]:
-        """A graph, ready to run; a factory is called anew each time, with the run's config if it takes an argument.
+        """A graph, ready to run; a factory is called anew each time, with the config and the runtime that it asks for.
 
         Args:
             graph_id: its name, or the id of its default assistant.
             config: for a factory.
+            purpose: likewise; what the graph is opened for.
+            context: likewise; the run's.
             stateless: without the checkpointer.
 
         Raises:
             NotFoundError: no such graph.
-            ConfigError: a factory did not return a graph.
+            FactoryError: a factory failed, or gave no graph.
         """
         entry = self.find(graph_id)
-        if not entry.is_factory:
+        if not isinstance(entry.target, Factory):
             ready = self._ready[stateless]
             if entry.graph_id not in ready:
                 ready[entry.graph_id] = self._with_storage(entry.graph_id, entry.target, stateless=stateless)
             yield ready[entry.graph_id]
             return
+        runtime = server_runtime(purpose, config or {}, self.store, context)
         async with contextlib.AsyncExitStack() as stack:
-            made = await _make(entry.target, config or {}, stack)
-            graph = _runnable(made, f"the factory of {entry.graph_id!r}")
+            graph = await _made(entry.graph_id, entry.target, config or {}, runtime, stack)
             yield self._with_storage(entry.graph_id, graph, stateless=stateless)
 
     def _with_storage(self, graph_id: str, graph: Runnable[Any, Any], *, stateless: bool) -> Runnable[Any, Any]:
@@ -138,15 +150,17 @@ class Registry:
         return graph.copy(update=update)
 
 
-async def _make(factory: Callable[..., Any], config: RunnableConfig, stack: contextlib.AsyncExitStack) -> Any:
-    made = factory(config) if inspect.signature(factory).parameters else factory()
-    if inspect.isawaitable(made):
-        made = await made
-    if isinstance(made, contextlib.AbstractAsyncContextManager):
-        made = await stack.enter_async_context(made)
-    elif isinstance(made, contextlib.AbstractContextManager):
-        made = stack.enter_context(made)
-    return made
+async def _made(
+    graph_id: str, made_by: Factory, config: RunnableConfig, runtime: Any, stack: contextlib.AsyncExitStack
+) -> Runnable[Any, Any]:
+    try:
+        return _runnable(await made_by.make(config, runtime, stack), "what the factory gives")
+    except ThreadlineError as exc:
+        logger.error("the factory of graph %r failed: %s", graph_id, exc.message)
+        raise FactoryError(f"The factory of graph {graph_id!r} gives no graph.") from exc
+    except Exception as exc:  # the boundary to the user's factory: logged, and reported by its class
+        logger.exception("the factory of graph %r failed", graph_id)
+        raise FactoryError(f"The factory of graph {graph_id!r} failed with {type(exc).__name__}.") from exc
 
 
 def _runnable(target: Any, origin: str) -> Runnable[Any, Any]:
@@ -214,9 +228,11 @@ def _load_entry(graph_id: str, spec: Any, project: Project) -> GraphEntry:
     description = None
     if isinstance(spec, dict):
         spec, description = spec.get("path"), spec.get("description")
-    target = _attribute(f"Graph {graph_id!r}", spec, project)
-    if not callable(target) or isinstance(target, Runnable | StateGraph):
-        target = _runnable(target, f"Graph {graph_id!r}: {spec}")
+    target, origin = _attribute(f"Graph {graph_id!r}", spec, project), f"Graph {graph_id!r}: {spec}"
+    if callable(target) and not isinstance(target, Runnable | StateGraph):
+        target = factory(target, origin)
+    else:
+        target = _runnable(target, origin)
     return GraphEntry(graph_id, target, description)
 
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.access_filter import AccessFilter, permits
 from api.errors import BadRequestError, ConflictError, NotFoundError
+from api.factories import Purpose
 from api.protocols.langgraph import RunCommand
 from api.redaction import redacted
 from api.registry import Registry
@@ -169,7 +170,7 @@ class States:
         place = {**(run.kwargs.get("config") or {}).get("configurable", {}), "thread_id": run.thread_id}
         config: RunnableConfig = {"configurable": {**place, "checkpoint_ns": ""}}
         try:
-            async with self._registry.open(run.kwargs["graph_id"], config) as graph:
+            async with self._registry.open(run.kwargs["graph_id"], config, purpose="threads.read") as graph:
                 if not isinstance(graph, Pregel) or not graph.checkpointer:
                     return None
                 found = graph.aget_state_history(config, limit=1, filter={"run_id": run.run_id})
@@ -193,7 +194,7 @@ class States:
         await self._check_idle(thread_id)
         place = {"checkpoint_id": change.checkpoint_id} if change.checkpoint_id else {}
         config = self._place(thread, place | change.checkpoint.given())
-        async with self._open(thread, config) as graph:
+        async with self._open(thread, config, "threads.update") as graph:
             if graph is None:
                 raise _unchangeable(thread)
             with _refusals():
@@ -214,7 +215,7 @@ class States:
         await self._check_idle(thread_id)
         config = self._place(thread, {})
         steps = [[_update(update) for update in step.updates] for step in supersteps]
-        async with self._open(thread, config) as graph:
+        async with self._open(thread, config, "threads.update") as graph:
             if graph is None:
                 raise _unchangeable(thread)
             with _refusals():
@@ -254,13 +255,16 @@ class States:
         return {"configurable": place}
 
     @contextlib.asynccontextmanager
-    async def _open(self, thread: Thread, config: RunnableConfig) -> AsyncIterator[AnyPregel | None]:
+    async def _open(
+        self, thread: Thread, config: RunnableConfig, purpose: Purpose = "threads.read"
+    ) -> AsyncIterator[AnyPregel | None]:
         """The thread's graph; None if there is none yet, or it is a Runnable that keeps no state."""
         if not thread.metadata.get("graph_id"):
             yield None
             return
         configurable = {**thread.config.get("configurable", {}), **config["configurable"]}
-        async with self._registry.open(self.check_graph(thread), {"configurable": configurable}) as graph:
+        graph_id = self.check_graph(thread)
+        async with self._registry.open(graph_id, {"configurable": configurable}, purpose=purpose) as graph:
             yield graph if isinstance(graph, Pregel) else None
 
     async def _record(self, graph: AnyPregel, thread: Thread) -> Thread:

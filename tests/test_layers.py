@@ -26,6 +26,8 @@ LEVELS: list[set[str]] = [
     },
     {"storage", "metrics", "tracker", "tracing", "telemetry", "otel", "loop_lag"},
     {
+        "factories",
+        "native_inputs",
         "project",
         "registry",
         "sources",

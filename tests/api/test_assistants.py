@@ -276,11 +276,15 @@ async def test_schemas_of_a_typed_dict_of_typing(sdk: LangGraphClient) -> None:
     }
 
 
-async def test_schemas_that_cannot_be_had_are_null(sdk: LangGraphClient) -> None:
+async def test_schema_of_one_field_never_costs_the_others(sdk: LangGraphClient) -> None:
     strange = await sdk.assistants.get_schemas(default_assistant_id("odd"))
     words = await sdk.assistants.get_schemas(default_assistant_id("words"))
 
-    assert (strange["input_schema"], strange["output_schema"]) == (None, None)
+    assert strange["input_schema"] == strange["output_schema"]
+    assert strange["input_schema"]["properties"] == {
+        "thing": {"title": "Thing"},
+        "number": {"title": "Number", "type": "integer"},
+    }
     assert strange["state_schema"]["properties"]["thing"] == {"default": None, "title": "Thing"}
     assert strange["state_schema"]["properties"]["number"]["type"] == "integer"
     assert strange["context_schema"]["properties"] == {"flavour": {"title": "Flavour", "type": "string"}}

@@ -63,7 +63,7 @@ def _write(folder: Path, graphs: Any, **more: Any) -> Path:
 
 
 async def _run(path: Path, graph_id: str = "plus", **configurable: Any) -> Any:
-    async with Registry(load(path)).open(graph_id, {"configurable": configurable}) as graph:
+    async with Registry(load(path)).open(graph_id, {"configurable": configurable}, purpose="assistants.read") as graph:
         return await graph.ainvoke({"number": 1}), graph.get_name()
 
 
