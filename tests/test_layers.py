@@ -62,6 +62,7 @@ LEVELS: list[set[str]] = [
         "api_keys",
         "auth",
         "authentication",
+        "web_origins",
         "guard",
         "headers",
         "deps",
