@@ -11,7 +11,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, InjectedToolArg, tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph.state import CompiledStateGraph
-from langgraph.types import Command, interrupt
+from langgraph.types import Command, Send, interrupt
 
 from graph import build_graph
 from graph.final_answer import FinalAnswerModel
@@ -609,9 +609,16 @@ async def test_a_turn_edited_as_the_agent_goes_on() -> None:
     assert result["final_answer"]["answer"] == "done"
 
 
-async def test_the_answer_node_reads_the_state_it_is_not_sent() -> None:
-    """It reads the state through LangGraph's own reader, which is not public: this fails when that changes."""
+async def test_a_thread_stopped_before_its_answer_goes_on() -> None:
     graph = build_graph(ScriptedModel(call(add(1, 2)), answer("three")), checkpointer=InMemorySaver())
     await graph.ainvoke(HI, THREAD, interrupt_before=["final_answer"])
     assert (await graph.aget_state(THREAD)).next == ("final_answer",)
     assert graph.invoke(None, THREAD)["final_answer"] == {"answer": "three", "tools_used": ["add"]}
+
+
+async def test_an_answer_node_that_is_sent_nothing_reads_the_state(api: Api) -> None:
+    """An earlier version sent it nothing; its threads may have been stopped there."""
+    graph = build_graph(ScriptedModel(call(add(1, 2)), answer("three")), checkpointer=InMemorySaver())
+    await graph.ainvoke(HI, THREAD)
+    result = await outcome(graph, api, Command(goto=Send("final_answer", None)), THREAD)
+    assert result["final_answer"] == {"answer": "three", "tools_used": ["add"]}
