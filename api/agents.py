@@ -1,6 +1,6 @@
 """Agents: what is served, described for callers, and their requests checked and turned into run requests.
 
-An agent is a graph or a plain Runnable that langgraph.json names, as its default assistant or with the settings of
+An agent is a graph that langgraph.json names, as its default assistant or with the settings of
 another one.
 """
 
@@ -9,8 +9,6 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
-from langchain_core.runnables import Runnable
-from langgraph.pregel import Pregel
 from pydantic import TypeAdapter
 
 from api.access_filter import AccessFilter
@@ -21,7 +19,7 @@ from api.json_schemas import schemas
 from api.native_inputs import UNFITTED, adapter, fitted_context, fitted_input
 from api.protocols.astream_events import FILTERS
 from api.protocols.native import AgentRequest, EventsRequest
-from api.registry import Registry
+from api.registry import AnyGraph, Registry
 from api.runs import RunRequest
 from api.schemas import Assistant, Json
 
@@ -82,7 +80,7 @@ class Agents:
             NotFoundError: there is no such agent.
         """
         async with self._open(await self.find(assistant_id, access=access)) as (_, graph):
-            return (await _drawable(graph)).to_json()  # type: ignore[no-any-return]
+            return (await graph.aget_graph()).to_json()
 
     async def mermaid(self, assistant_id: str, *, access: AccessFilter | None = None) -> str:
         """The agent's graph as the text of a Mermaid diagram.
@@ -91,7 +89,7 @@ class Agents:
             NotFoundError: there is no such agent.
         """
         async with self._open(await self.find(assistant_id, access=access)) as (_, graph):
-            return (await _drawable(graph)).draw_mermaid()  # type: ignore[no-any-return]
+            return (await graph.aget_graph()).draw_mermaid()
 
     async def request(self, assistant_id: str, body: AgentRequest, *, access: AccessFilter | None = None) -> RunRequest:
         """A run request out of a body of the native API.
@@ -117,7 +115,7 @@ class Agents:
         )
 
     @contextlib.asynccontextmanager
-    async def _open(self, assistant: Assistant) -> AsyncIterator[tuple[Assistant, Runnable[Any, Any]]]:
+    async def _open(self, assistant: Assistant) -> AsyncIterator[tuple[Assistant, AnyGraph]]:
         async with self._registry.open(assistant.graph_id, run_config(assistant), purpose="assistants.read") as graph:
             yield assistant, graph
 
@@ -153,10 +151,6 @@ def _metadata(assistant: Assistant) -> Json:
 def _configurable(assistant: Assistant, context: Json | None) -> Json:
     """The request's context where a graph that reads `configurable` finds it, if the assistant has settings there."""
     return {"configurable": context} if context and assistant.config.get("configurable") else {}
-
-
-async def _drawable(graph: Runnable[Any, Any]) -> Any:
-    return await graph.aget_graph() if isinstance(graph, Pregel) else graph.get_graph()
 
 
 def _given(body: AgentRequest) -> Json:

@@ -20,7 +20,7 @@ from api.configs import Config, Metadata, Settings, mirrored
 from api.errors import ConflictError, InvalidRequestError, NotFoundError
 from api.json_schemas import schemas
 from api.pages import Limit, Offset, PageRequest
-from api.registry import GraphEntry, Registry, default_assistant_id
+from api.registry import AnyGraph, GraphEntry, Registry, default_assistant_id
 from api.runs import Runs
 from api.schemas import Assistant, AssistantSort, Json
 from api.storage.base import Storage
@@ -121,11 +121,7 @@ class Assistants:
         self._threads = threads
 
     async def register(self) -> None:
-        """Makes the default assistant of every graph, or gives it the name and description that the graph now has.
-
-        Its id follows from the graph's name, so that a client could have taken it before there was such a graph: that
-        client's assistant goes on under another id.
-        """
+        """Makes the default assistant of every graph, or gives it the name and description that the graph now has."""
         for entry in self._registry.entries.values():
             now = datetime.now(UTC)
             assistant = Assistant(
@@ -137,15 +133,7 @@ class Assistants:
                 name=_name(entry),
                 description=entry.description,
             )
-            new_id = str(uuid4())
-            held, renamed = await self._storage.assistants.register(assistant, new_id)
-            if renamed:
-                logger.warning(
-                    "assistant %s is that of graph %s: a client's, which had this id, is %s from now on",
-                    entry.assistant_id,
-                    entry.graph_id,
-                    new_id,
-                )
+            held = await self._storage.assistants.create(assistant)
             if held and (held.name, held.description) != (assistant.name, assistant.description):
                 changes = {"name": assistant.name, "description": assistant.description}
                 await self._storage.assistants.patch(entry.assistant_id, changes)
@@ -190,9 +178,6 @@ class Assistants:
         """
         key = assistant_key(body.assistant_id) if body.assistant_id else str(uuid4())
         self._check_graph(body.graph_id)
-        if access is not None and key in self.default_ids and await self._storage.assistants.get(key) is None:
-            # The operator has deleted it: no tenant's may stand in its place.
-            raise ConflictError(f"Assistant {key} already exists", field="assistant_id")
         config, context = mirrored(body.config.given(), body.context)
         now = datetime.now(UTC)
         assistant = Assistant(
@@ -364,8 +349,7 @@ class Assistants:
         """
         assistant = await self._get(self._default_id(assistant_id), access)
         async with self._open(assistant) as graph:
-            drawable = await graph.aget_graph(xray=xray) if isinstance(graph, Pregel) else graph.get_graph()
-            document: Json = drawable.to_json()
+            document: Json = (await graph.aget_graph(xray=xray)).to_json()
         for node in document["nodes"]:
             if isinstance(data := node.get("data"), dict):
                 data.pop("id", None)
@@ -406,13 +390,11 @@ class Assistants:
         """
         assistant = await self._get(assistant_id, access)
         async with self._open(assistant) as graph:
-            if not isinstance(graph, Pregel):
-                return {}
             found = graph.aget_subgraphs(namespace=namespace, recurse=recurse)
             inner = {place: cast("Runnable[Any, Any]", each) async for place, each in found}
             return {place: await asyncio.to_thread(schemas, each) for place, each in inner.items()}
 
-    def _open(self, assistant: Assistant) -> AbstractAsyncContextManager[Runnable[Any, Any]]:
+    def _open(self, assistant: Assistant) -> AbstractAsyncContextManager[AnyGraph]:
         graph_id = self._check_graph(assistant.graph_id)
         return self._registry.open(graph_id, run_config(assistant), purpose="assistants.read")
 

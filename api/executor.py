@@ -15,9 +15,8 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar, cast, get_type_hints
 
 from langchain_core.callbacks import BaseCallbackHandler
-from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphDrained
-from langgraph.pregel import Pregel
 from langgraph.runtime import RunControl
 from langgraph.types import Command, StateSnapshot
 
@@ -31,7 +30,7 @@ from api.native_inputs import UNFITTED, fitted
 from api.origins import KEY as ORIGIN
 from api.protocols.langgraph import LANGGRAPH, RunCommand, error_payload
 from api.protocols.native import NativeFold
-from api.registry import Registry
+from api.registry import AnyGraph, Registry
 from api.schemas import EndStatus, Json, Outcome, Run, ThreadStatus
 from api.serde import dumps
 from api.settings import Settings
@@ -49,8 +48,6 @@ _RETRY_SECONDS = 1.0
 """After the storage failed to end a run."""
 
 T = TypeVar("T")
-
-AnyPregel = Pregel[Any, Any, Any, Any]
 
 OnEnd = Callable[[Run, Outcome, datetime], Awaitable[None]]
 """Told of a run that has ended, how, and when its attempt began."""
@@ -74,7 +71,7 @@ class _Attempt:
     run: Run
     fold: sources.Fold
     tracker: RunTracker
-    graph: Runnable[Any, Any] | None = None
+    graph: AnyGraph | None = None
     """What runs, once it is open."""
     handlers: Sequence[BaseCallbackHandler] = ()
     """Called back besides the tracker."""
@@ -227,14 +224,14 @@ class Executor:
             if UNFITTED in run.kwargs:
                 attempt.run = run = replace(run, kwargs=fitted(graph, run.kwargs))
             graph_input = await _graph_input(graph, run, config)
-            options = _options(attempt, graph) if isinstance(graph, Pregel) else {}
+            options = _options(attempt, graph)
             async with aclosing(sources.entries(fold, graph, graph_input, config, options)) as parts:
                 async for part in parts:
                     await self._append(attempt, part)
             if isinstance(fold, NativeFold):
                 await self._append(attempt, fold.finish(attempt.tracker.usage))
 
-    def _open(self, run: Run, config: RunnableConfig) -> AbstractAsyncContextManager[Runnable[Any, Any]]:
+    def _open(self, run: Run, config: RunnableConfig) -> AbstractAsyncContextManager[AnyGraph]:
         return self._registry.open(
             run.kwargs["graph_id"],
             config,
@@ -390,14 +387,14 @@ def _uncancel() -> None:
         task.uncancel()
 
 
-async def _state(graph: Runnable[Any, Any], config: RunnableConfig) -> StateSnapshot | None:
-    return await graph.aget_state(config) if isinstance(graph, Pregel) and graph.checkpointer else None
+async def _state(graph: AnyGraph, config: RunnableConfig) -> StateSnapshot | None:
+    return await graph.aget_state(config) if graph.checkpointer else None
 
 
 _OPTIONS = ("durability", "interrupt_before", "interrupt_after")
 
 
-def _options(attempt: _Attempt, graph: AnyPregel) -> dict[str, Any]:
+def _options(attempt: _Attempt, graph: AnyGraph) -> dict[str, Any]:
     """Arguments of `astream`: those that a request may give, and the control if the graph can go on later."""
     run = attempt.run
     options = {name: run.kwargs[name] for name in _OPTIONS if run.kwargs.get(name) is not None}
@@ -413,9 +410,9 @@ def _options(attempt: _Attempt, graph: AnyPregel) -> dict[str, Any]:
     return options
 
 
-async def _graph_input(graph: Runnable[Any, Any], run: Run, config: RunnableConfig) -> Any:
+async def _graph_input(graph: AnyGraph, run: Run, config: RunnableConfig) -> Any:
     """The input of this attempt: None goes on from the checkpoint that an earlier attempt of the run left."""
-    if run.attempt > 1 and isinstance(graph, Pregel) and graph.checkpointer:
+    if run.attempt > 1 and graph.checkpointer:
         snapshot = await graph.aget_state(config)
         if (snapshot.metadata or {}).get("run_id") == run.run_id:
             return None

@@ -1,6 +1,6 @@
 """The registry: loads what langgraph.json names and hands out graphs that are ready to run.
 
-    langgraph.json ──load──> Registry ──open(graph_id)──> a Pregel with checkpointer and store, or a plain Runnable
+    langgraph.json ──load──> Registry ──open(graph_id)──> a Pregel with checkpointer and store
 
 The file is LangGraph's own format (`graphs`, `dependencies`, `env`): https://docs.langchain.com/langgraph-platform/cli
 """
@@ -26,11 +26,14 @@ from langgraph.store.base import BaseStore
 from api.errors import ConfigError, FactoryError, NotFoundError, ThreadlineError
 from api.factories import Factory, Purpose, factory, server_runtime
 from api.project import Project
+from api.runnables import RunnableGraph
 from api.schemas import Json
 from api.serde import loads
 from api.state_types import state_types
 
 logger = logging.getLogger(__name__)
+
+AnyGraph = Pregel[Any, Any, Any, Any]
 
 _NAMESPACE = uuid.UUID("6ba7b821-9dad-11d1-80b4-00c04fd430c8")
 """LangGraph's: a default assistant's id is the uuid5 of its graph's name in it."""
@@ -89,7 +92,7 @@ class Registry:
             self.checkpointer = checkpointer.with_allowlist({name for each in graphs for name in state_types(each)})
         self.store = store
         self._by_assistant = {entry.assistant_id: entry for entry in entries.values()}
-        self._ready: dict[bool, dict[str, Runnable[Any, Any]]] = {False: {}, True: {}}
+        self._ready: dict[bool, dict[str, AnyGraph]] = {False: {}, True: {}}
         """Graphs by whether they are stateless, and by name."""
 
     def find(self, assistant_id: str) -> GraphEntry:
@@ -113,8 +116,10 @@ class Registry:
         purpose: Purpose,
         context: Json | None = None,
         stateless: bool = False,
-    ) -> AsyncIterator[Runnable[Any, Any]]:
-        """A graph, ready to run; a factory is called anew each time, with the config and the runtime that it asks for.
+    ) -> AsyncIterator[AnyGraph]:
+        """A graph, ready to run; a plain Runnable as a graph of its own.
+
+        A factory is called anew each time, with the config and the runtime that it asks for.
 
         Args:
             graph_id: its name, or the id of its default assistant.
@@ -139,9 +144,8 @@ class Registry:
             graph = await _made(entry.graph_id, entry.target, config or {}, runtime, stack)
             yield self._with_storage(entry.graph_id, graph, stateless=stateless)
 
-    def _with_storage(self, graph_id: str, graph: Runnable[Any, Any], *, stateless: bool) -> Runnable[Any, Any]:
-        if not isinstance(graph, Pregel):
-            return graph
+    def _with_storage(self, graph_id: str, target: Runnable[Any, Any], *, stateless: bool) -> AnyGraph:
+        graph = target if isinstance(target, Pregel) else RunnableGraph.of(target, graph_id)
         update: dict[str, Any] = {"name": graph_id} if graph.name == _UNNAMED else {}
         if self.checkpointer is not None:
             update["checkpointer"] = None if stateless else self.checkpointer.with_allowlist(state_types(graph))
@@ -182,8 +186,7 @@ def load(path: Path) -> dict[str, GraphEntry]:
     """
     document = read_config(path)
     root = path.resolve().parent
-    for complaint in _set_env(document.get("env"), root):
-        logger.warning(complaint)
+    _set_env(document.get("env"), root)
     project = _project(document, root)
     project.enter()
     return {graph_id: _load_entry(graph_id, spec, project) for graph_id, spec in document["graphs"].items()}
@@ -207,46 +210,22 @@ def read_config(path: Path) -> dict[str, Any]:
     return document  # type: ignore[no-any-return]  # an object, as checked above
 
 
-def apply_env(path: Path) -> None:
-    """Sets what `env` of langgraph.json says, so that settings may stand there too; `load` warns of what is amiss.
-
-    Args:
-        path: the file; without one nothing is set.
-
-    Raises:
-        ConfigError: the file cannot be used.
-    """
-    if path.is_file():
-        _set_env(read_config(path).get("env"), path.resolve().parent)
-
-
-def _set_env(env: Any, root: Path) -> list[str]:
-    """The file, or the object, goes before what the process has set, as with LangGraph's own command line.
-
-    Returns:
-        What to warn of.
-    """
+def _set_env(env: Any, root: Path) -> None:
+    """What the process has set already wins, as with LangGraph's own command line."""
     match env:
         case None:
-            return []
+            return
         case str():
             if not (root / env).is_file():
-                return [f'The file {env!r} that "env" names does not exist.']
+                raise ConfigError(f'The file {env!r} that "env" names does not exist.')
             values = dotenv_values(root / env)
-        case dict() if all(isinstance(value, str | int | float) for value in env.values()):
+        case dict():
             values = {name: str(value) for name, value in env.items()}
-        case list() if all(isinstance(name, str) for name in env):
-            # They are the process's own, and only have to be there.
-            unset = [name for name in env if name not in os.environ]
-            return [f'"env" names {", ".join(unset)}, which the environment does not have.'] if unset else []
         case _:
-            raise ConfigError('"env" is neither a file\'s name, nor an object of texts, nor a list of names.')
+            raise ConfigError('"env" is neither a file\'s name nor an object.')
     for name, value in values.items():
-        if value is None:  # a name alone
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
-    return []
+        if value is not None:
+            os.environ.setdefault(name, value)
 
 
 def _load_entry(graph_id: str, spec: Any, project: Project) -> GraphEntry:

@@ -8,24 +8,19 @@ from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from contextlib import aclosing
 from typing import Any, Protocol, cast
 
-from langchain_core.callbacks import BaseCallbackHandler
-from langchain_core.runnables import Runnable, RunnableConfig
-from langgraph.config import get_stream_writer
-from langgraph.pregel import Pregel
+from langchain_core.runnables import RunnableConfig
 
 from api.errors import RunError
 from api.events import Entry
 from api.protocols.astream_events import EventsFold
 from api.protocols.langgraph import LangGraphFold
-from api.protocols.native import STREAM_MODES, Dispatched, Namespace, NativeFold
+from api.protocols.native import STREAM_MODES, NativeFold
+from api.registry import AnyGraph
+from api.runnables import OutputChunk, RunnableGraph
 from api.schemas import EndStatus, Run
 from api.tracker import RunTracker
 
 Entries = AsyncGenerator[Iterable[Entry]]
-
-AnyRunnable = Runnable[Any, Any]
-
-AnyPregel = Pregel[Any, Any, Any, Any]
 
 
 class Fold(Protocol):
@@ -53,18 +48,17 @@ def fold_of(run: Run, tracker: RunTracker) -> Fold:
         case "langgraph":
             return LangGraphFold(run.kwargs["stream_mode"], subgraphs=run.kwargs["subgraphs"])
         case _:
-            resuming = "resume" in run.kwargs
-            return NativeFold(tracker.inner_messages, tracker.namespaces, tracker.apart, resuming=resuming)
+            return NativeFold(tracker.inner_messages, resuming="resume" in run.kwargs)
 
 
 async def entries(
-    fold: Fold, graph: AnyRunnable, graph_input: Any, config: RunnableConfig, options: Mapping[str, Any]
+    fold: Fold, graph: AnyGraph, graph_input: Any, config: RunnableConfig, options: Mapping[str, Any]
 ) -> Entries:
     """What the graph streams, folded: a part of the log for each part of the stream.
 
     Args:
         fold: from `fold_of`.
-        graph: a graph, or any Runnable.
+        graph: the graph.
         graph_input: its input.
         config: with the run's id and its callbacks.
         options: further arguments of a graph's `astream`.
@@ -72,7 +66,7 @@ async def entries(
     match fold:
         case EventsFold():
             parts = _events(fold, graph, graph_input, config, options)
-        case LangGraphFold() if fold.events and isinstance(graph, Pregel):
+        case LangGraphFold() if fold.events:
             parts = _modes_among_events(fold, graph, graph_input, config, options)
         case LangGraphFold():
             parts = _modes(fold, graph, graph_input, config, options)
@@ -86,65 +80,18 @@ async def entries(
 
 
 async def _native(
-    fold: NativeFold, graph: AnyRunnable, graph_input: Any, config: RunnableConfig, options: Mapping[str, Any]
+    fold: NativeFold, graph: AnyGraph, graph_input: Any, config: RunnableConfig, options: Mapping[str, Any]
 ) -> Entries:
-    dispatched = _Dispatched()
-    config = {**config, "callbacks": [*cast("list[BaseCallbackHandler]", config["callbacks"]), dispatched]}
-    if isinstance(graph, Pregel):
-        fold.speaks = lambda namespace: _speaks(graph, namespace)
-        stream = graph.astream(graph_input, config, stream_mode=list(STREAM_MODES), subgraphs=True, **options)
-        async with aclosing(cast("AsyncGenerator[tuple[Namespace, str, Any]]", stream)) as parts:
-            async for namespace, mode, payload in parts:
-                yield fold.feed(mode, payload, namespace)
-        return
-    async with aclosing(cast("AsyncGenerator[Any]", graph.astream(graph_input, config))) as chunks:
-        async for chunk in chunks:
-            for event in dispatched.taken():
-                yield fold.feed("custom", event)
-            yield fold.feed_output(chunk)
-    for event in dispatched.taken():
-        yield fold.feed("custom", event)
-
-
-def _speaks(graph: AnyPregel, namespace: Namespace) -> bool:
-    """Whether the graph of a namespace is a node, all the way down, and shares its messages with the graph around it:
-    what its nodes write is then the root's.
-    """
-    for task in namespace:
-        node = graph.nodes.get(task.partition(":")[0])
-        inside = None if node is None else node.bound
-        if not isinstance(inside, Pregel) or not {"messages"} <= inside.channels.keys() & graph.channels.keys():
-            return False
-        graph = inside
-    return True
-
-
-class _Dispatched(BaseCallbackHandler):
-    """Puts what `dispatch_custom_event` says into the graph's stream, in its place."""
-
-    run_inline = True
-
-    def __init__(self) -> None:
-        self._waiting: list[Dispatched] = []
-
-    def on_custom_event(self, name: str, data: Any, **kwargs: Any) -> None:
-        """Writes it as a node would; what no graph runs waits for the next chunk."""
-        event = Dispatched(name, data)
-        try:
-            writer = get_stream_writer()
-        except (RuntimeError, KeyError):
-            self._waiting.append(event)
-        else:
-            writer(event)
-
-    def taken(self) -> list[Dispatched]:
-        """What waits, once."""
-        taken, self._waiting = self._waiting, []
-        return taken
+    # What a Runnable streams is its output: what models say inside of it is not told beside that.
+    modes = [mode for mode in STREAM_MODES if mode != "messages" or not isinstance(graph, RunnableGraph)]
+    stream = graph.astream(graph_input, config, stream_mode=modes, **options)
+    async with aclosing(cast("AsyncGenerator[tuple[str, Any]]", stream)) as parts:
+        async for mode, payload in parts:
+            yield fold.feed_output(payload.data) if isinstance(payload, OutputChunk) else fold.feed(mode, payload)
 
 
 async def _events(
-    fold: EventsFold, graph: AnyRunnable, graph_input: Any, config: RunnableConfig, options: Mapping[str, Any]
+    fold: EventsFold, graph: AnyGraph, graph_input: Any, config: RunnableConfig, options: Mapping[str, Any]
 ) -> Entries:
     stream = graph.astream_events(graph_input, config, version="v2", **options)
     async with aclosing(cast("AsyncGenerator[Mapping[str, Any]]", stream)) as events:
@@ -153,12 +100,8 @@ async def _events(
 
 
 async def _modes(
-    fold: LangGraphFold, graph: AnyRunnable, graph_input: Any, config: RunnableConfig, options: Mapping[str, Any]
+    fold: LangGraphFold, graph: AnyGraph, graph_input: Any, config: RunnableConfig, options: Mapping[str, Any]
 ) -> Entries:
-    if not isinstance(graph, Pregel):
-        async for chunk in graph.astream(graph_input, config):
-            yield fold.feed((), "values", chunk)
-        return
     modes: dict[str, Any] = {"stream_mode": fold.modes, "subgraphs": fold.subgraphs}
     stream = graph.astream(graph_input, config, **modes, **options)
     async with aclosing(cast("AsyncGenerator[Any]", stream)) as parts:
@@ -168,7 +111,7 @@ async def _modes(
 
 
 async def _modes_among_events(
-    fold: LangGraphFold, graph: AnyRunnable, graph_input: Any, config: RunnableConfig, options: Mapping[str, Any]
+    fold: LangGraphFold, graph: AnyGraph, graph_input: Any, config: RunnableConfig, options: Mapping[str, Any]
 ) -> Entries:
     modes: dict[str, Any] = {"stream_mode": fold.modes, "subgraphs": fold.subgraphs}
     stream = graph.astream_events(graph_input, config, version="v2", **modes, **options)

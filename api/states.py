@@ -9,7 +9,6 @@ from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.errors import EmptyInputError, InvalidUpdateError
-from langgraph.pregel import Pregel
 from langgraph.types import Interrupt, PregelTask, StateSnapshot, StateUpdate
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -18,12 +17,10 @@ from api.errors import BadRequestError, ConflictError, NotFoundError
 from api.factories import Purpose
 from api.protocols.langgraph import RunCommand
 from api.redaction import redacted
-from api.registry import Registry
+from api.registry import AnyGraph, Registry
 from api.schemas import Json, Run, Thread
 from api.serde import dumps, task_error
 from api.storage.base import Storage
-
-AnyPregel = Pregel[Any, Any, Any, Any]
 
 
 class _Body(BaseModel):
@@ -171,7 +168,7 @@ class States:
         config: RunnableConfig = {"configurable": {**place, "checkpoint_ns": ""}}
         try:
             async with self._registry.open(run.kwargs["graph_id"], config, purpose="threads.read") as graph:
-                if not isinstance(graph, Pregel) or not graph.checkpointer:
+                if not graph.checkpointer:
                     return None
                 found = graph.aget_state_history(config, limit=1, filter={"run_id": run.run_id})
                 snapshots = [snapshot async for snapshot in found]
@@ -257,17 +254,17 @@ class States:
     @contextlib.asynccontextmanager
     async def _open(
         self, thread: Thread, config: RunnableConfig, purpose: Purpose = "threads.read"
-    ) -> AsyncIterator[AnyPregel | None]:
-        """The thread's graph; None if there is none yet, or it is a Runnable that keeps no state."""
+    ) -> AsyncIterator[AnyGraph | None]:
+        """The thread's graph; None if there is none yet."""
         if not thread.metadata.get("graph_id"):
             yield None
             return
         configurable = {**thread.config.get("configurable", {}), **config["configurable"]}
         graph_id = self.check_graph(thread)
         async with self._registry.open(graph_id, {"configurable": configurable}, purpose=purpose) as graph:
-            yield graph if isinstance(graph, Pregel) else None
+            yield graph
 
-    async def _record(self, graph: AnyPregel, thread: Thread) -> Thread:
+    async def _record(self, graph: AnyGraph, thread: Thread) -> Thread:
         """Copies the latest state to the thread's record."""
         snapshot = await graph.aget_state({"configurable": {"thread_id": thread.thread_id}})
         changed = await self._storage.records.set_thread_state(
@@ -373,8 +370,6 @@ def _update(update: SuperstepUpdate) -> StateUpdate:
 
 
 def _unchangeable(thread: Thread) -> BadRequestError:
-    if thread.metadata.get("graph_id"):
-        return BadRequestError("This agent keeps no state: it is not a graph.", field="thread_id")
     return BadRequestError(
         f"Thread '{thread.thread_id}' has no assigned graph ID. This usually occurs when no runs have been made on "
         "this particular thread. This operation requires a graph ID. Please ensure a run has been made for the thread "

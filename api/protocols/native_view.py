@@ -158,7 +158,7 @@ class NativeView:
 
     def _values(self, payload: Any) -> Iterator[Entry]:
         if not isinstance(payload, Mapping):
-            yield from self._fold.feed_output(payload)  # a Runnable's output, which is no state
+            yield from self._fold.feed("values", payload)  # a Runnable's output
             return
         revived = _revived(payload)
         yield from self._fold.feed("values", revived)

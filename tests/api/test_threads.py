@@ -563,13 +563,12 @@ async def test_history_pages_and_filters(client: Client, sdk: Sdk) -> None:
     assert _detail(refused)[0] == 400
 
 
-async def test_runnable_keeps_no_state(client: Client, sdk: Sdk) -> None:
+async def test_the_output_of_a_runnable_is_its_state(client: Client, sdk: Sdk) -> None:
     run = await client.run("words")
     thread_id = run[0].data["thread_id"]
-    assert (await sdk.threads.get_state(thread_id))["values"] == {}
-    assert await sdk.threads.get_history(thread_id) == []
-    refused = await client.post(f"/threads/{thread_id}/state", json={"values": {}})
-    assert _detail(refused) == (400, "This agent keeps no state: it is not a graph.")
+    assert (await sdk.threads.get_state(thread_id))["values"] == "<hi>"
+    assert [state["values"] for state in await sdk.threads.get_history(thread_id)] == ["<hi>", None]
+    assert (await sdk.threads.get(thread_id))["values"] == "<hi>"
 
 
 async def test_graph_that_is_no_longer_served(client: Client, sdk: Sdk) -> None:
