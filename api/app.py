@@ -10,7 +10,6 @@ from datetime import datetime
 from typing import Any, Self
 
 from fastapi import FastAPI
-from starlette.middleware.cors import CORSMiddleware
 
 from api.agents import Agents
 from api.assistants import Assistants
@@ -56,6 +55,7 @@ from api.threads import Threads
 from api.tracing import Tracing
 from api.turns import Turns
 from api.views import Views
+from api.web_origins import Cors, WebOrigins, WebPages
 from api.webhook_rules import load_webhook_config
 from api.webhooks import Webhooks
 from api.worker import Worker
@@ -221,6 +221,11 @@ class Threadline:
         sweeper.start()
         stack.push_async_callback(sweeper.stop)
 
+    @property
+    def asks_nobody(self) -> bool:
+        """Whether the server serves whoever reaches it, without asking who that is."""
+        return self.authority is None
+
     async def refresh_metrics(self) -> None:
         """Brings up to date what only the storage knows."""
         await self.metrics.refresh(self.storage)
@@ -278,15 +283,16 @@ def create_app(
 def _add_middleware(app: FastAPI, threadline: Threadline) -> None:
     """Each is outside of those before it: a body is bounded first, then its sender is known, then the limits hold."""
     settings = threadline.settings
+    origins = WebOrigins(settings.cors_origins, settings.allowed_hosts, settings.host)
     app.add_middleware(RequestLimits, settings=settings)
     app.add_middleware(Authentication, threadline=threadline)
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes, timeout=settings.body_timeout)
     app.add_middleware(Boundary)
+    app.add_middleware(WebPages, origins=origins, openness=threadline)
     app.add_middleware(
-        CORSMiddleware,
-        allow_origins=settings.cors_origins,
-        allow_methods=["*"],
-        allow_headers=["*"],
+        Cors,
+        origins=origins,
+        openness=threadline,
         expose_headers=[
             "content-location",
             "location",
@@ -295,6 +301,5 @@ def _add_middleware(app: FastAPI, threadline: Threadline) -> None:
             "x-pagination-next",
             REQUEST_ID,
         ],
-        allow_private_network=True,
     )
     app.add_middleware(RequestScope, metrics=threadline.metrics)

@@ -121,7 +121,11 @@ class Assistants:
         self._threads = threads
 
     async def register(self) -> None:
-        """Makes the default assistant of every graph, or gives it the name and description that the graph now has."""
+        """Makes the default assistant of every graph, or gives it the name and description that the graph now has.
+
+        Its id follows from the graph's name, so that a client could have taken it before there was such a graph: that
+        client's assistant goes on under another id.
+        """
         for entry in self._registry.entries.values():
             now = datetime.now(UTC)
             assistant = Assistant(
@@ -133,7 +137,15 @@ class Assistants:
                 name=_name(entry),
                 description=entry.description,
             )
-            held = await self._storage.assistants.create(assistant)
+            new_id = str(uuid4())
+            held, renamed = await self._storage.assistants.register(assistant, new_id)
+            if renamed:
+                logger.warning(
+                    "assistant %s is that of graph %s: a client's, which had this id, is %s from now on",
+                    entry.assistant_id,
+                    entry.graph_id,
+                    new_id,
+                )
             if held and (held.name, held.description) != (assistant.name, assistant.description):
                 changes = {"name": assistant.name, "description": assistant.description}
                 await self._storage.assistants.patch(entry.assistant_id, changes)
@@ -178,6 +190,9 @@ class Assistants:
         """
         key = assistant_key(body.assistant_id) if body.assistant_id else str(uuid4())
         self._check_graph(body.graph_id)
+        if access is not None and key in self.default_ids and await self._storage.assistants.get(key) is None:
+            # The operator has deleted it: no tenant's may stand in its place.
+            raise ConflictError(f"Assistant {key} already exists", field="assistant_id")
         config, context = mirrored(body.config.given(), body.context)
         now = datetime.now(UTC)
         assistant = Assistant(

@@ -49,7 +49,8 @@ class AuthConfig(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
 
     path: str
-    disable_studio_auth: bool = False
+    disable_studio_auth: bool | None = None
+    """False lets LangGraph Studio in without a credential; so it is off unless it is written down."""
     openapi: Json = {}
 
 
@@ -202,7 +203,14 @@ def load_auth(settings: Settings) -> Authority | None:
     auth = load_attribute("auth.path", config.path, settings.config)
     if not isinstance(auth, Auth):
         raise ConfigError(f"auth.path: {config.path} is a {type(auth).__name__}, not a langgraph_sdk.Auth.")
-    authority = Authority(auth, admits_studio=not config.disable_studio_auth, openapi=config.openapi)
+    admits_studio = config.disable_studio_auth is False
+    authority = Authority(auth, admits_studio=admits_studio, openapi=config.openapi)
+    if admits_studio:
+        logger.warning(
+            "auth.disable_studio_auth is false: whoever is on this machine, or comes through a proxy on it that sets "
+            "no forwarding header, may be %s with the header x-auth-scheme: langsmith, and nothing else.",
+            STUDIO_IDENTITY,
+        )
     if uncovered := authority.uncovered():
         logger.warning(
             "auth.path: no handler decides about %s: every user may do these to everything. "

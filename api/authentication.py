@@ -8,7 +8,6 @@
 It is a middleware rather than a dependency, so that whatever is mounted on the app, by any protocol, is behind it.
 """
 
-import ipaddress
 import re
 from collections import deque
 from collections.abc import Mapping
@@ -23,8 +22,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.callers import Caller
 from api.errors import InvalidRequestError, ThreadlineError
-from api.responses import error_response
+from api.responses import refuse
 from api.serde import loads
+from api.web_origins import is_loopback, is_trusted_page
 
 if TYPE_CHECKING:
     from api.app import Threadline
@@ -37,9 +37,7 @@ PUBLIC_PATHS = frozenset({"/", "/ok", "/info", "/metrics", "/docs", "/docs/oauth
 """What LangGraph's own server answers to everybody: none of it tells of anybody's threads, runs or items."""
 
 _PROOFS = (b"authorization", b"x-api-key", b"x-service-key", b"cookie", b"proxy-authorization")
-_STUDIO_HOSTS = ("smith.langchain.com",)
 _FORWARDED = frozenset({b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip", b"via"})
-_POLICY_VIOLATION = 1008
 
 
 class Authentication:
@@ -64,7 +62,7 @@ class Authentication:
         try:
             scope[CALLER] = await self._caller(authority, scope, replay)
         except ThreadlineError as error:
-            await _refuse(error, scope, receive, send)
+            await refuse(error, scope, receive, send)
             return
         await self._app(scope, replay.again if replay.used else receive, send)
 
@@ -91,14 +89,7 @@ class Authentication:
         if not is_loopback(urlsplit(f"//{headers.get(b'host', b'').decode('latin-1')}").hostname):
             return False  # a name that was made to lead here
         origin = headers.get(b"origin")
-        return origin is None or self._is_studio_page(origin.decode("latin-1"))
-
-    def _is_studio_page(self, origin: str) -> bool:
-        host = urlsplit(origin).hostname or ""
-        studio = origin.startswith("https://") and any(
-            host == each or host.endswith(f".{each}") for each in _STUDIO_HOSTS
-        )
-        return studio or is_loopback(host) or origin in self._threadline.settings.cors_origins
+        return origin is None or is_trusted_page(origin.decode("latin-1"))
 
 
 class _Replay:
@@ -180,21 +171,3 @@ def _proofs(headers: Mapping[bytes, bytes]) -> list[str]:
     sent = [headers[name].decode("latin-1").strip() for name in _PROOFS if name in headers]
     parts = [part for text in sent for part in re.split(r"[ ;]+|(?<=[^=])=(?=[^=])", text)]
     return [proof for proof in {*sent, *parts} if proof]
-
-
-def is_loopback(host: str | None) -> bool:
-    """Whether an address, or `localhost`, is this machine's alone."""
-    if not host:
-        return False
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-async def _refuse(error: ThreadlineError, scope: Scope, receive: Receive, send: Send) -> None:
-    if scope["type"] == "http":
-        await error_response(error)(scope, receive, send)
-        return
-    # Before it is accepted: the server answers 403, whatever the code.
-    await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": error.message})

@@ -212,6 +212,7 @@ class RunError(ThreadlineError):
 _BY_CLASS = {
     "openai.APITimeoutError": ("model_timeout", "The model did not answer in time.", 504),
     "openai.APIConnectionError": ("model_unreachable", "The connection to the model's server failed or was cut.", 502),
+    "langchain_openai.StreamChunkTimeoutError": ("model_timeout", "The model did not answer in time.", 504),
     "openai.AuthenticationError": ("model_unauthorized", "The model's server refused the API key.", 502),
     "openai.PermissionDeniedError": ("model_unauthorized", "The model's server refused access.", 502),
     "openai.RateLimitError": ("model_rate_limited", "The model's server is limiting requests.", 503),
@@ -262,8 +263,6 @@ def _told(exc: BaseException) -> tuple[str, str]:
     for name in _class_names(exc):
         if found := _BY_CLASS.get(name):
             return found[:2]
-    if isinstance(exc, TimeoutError):
-        return "timeout", "The run took too long."
     return "graph_error", f"The graph failed with {type(exc).__name__}."
 
 

@@ -12,7 +12,9 @@ END = "end"
 UNNUMBERED = 0
 """The seq of all but the last of the events that one event of the log became: a cursor is never between them."""
 
-NativeKind = Literal["run", "tool_call", "tool_result", "token", "custom", "interrupt", "answer", "error", "end"]
+NativeKind = Literal[
+    "run", "tool_call", "tool_result", "reasoning", "token", "custom", "interrupt", "answer", "error", "end"
+]
 
 
 class Entry(NamedTuple):

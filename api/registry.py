@@ -186,7 +186,8 @@ def load(path: Path) -> dict[str, GraphEntry]:
     """
     document = read_config(path)
     root = path.resolve().parent
-    _set_env(document.get("env"), root)
+    for complaint in _set_env(document.get("env"), root):
+        logger.warning(complaint)
     project = _project(document, root)
     project.enter()
     return {graph_id: _load_entry(graph_id, spec, project) for graph_id, spec in document["graphs"].items()}
@@ -210,22 +211,46 @@ def read_config(path: Path) -> dict[str, Any]:
     return document  # type: ignore[no-any-return]  # an object, as checked above
 
 
-def _set_env(env: Any, root: Path) -> None:
-    """What the process has set already wins, as with LangGraph's own command line."""
+def apply_env(path: Path) -> None:
+    """Sets what `env` of langgraph.json says, so that settings may stand there too; `load` warns of what is amiss.
+
+    Args:
+        path: the file; without one nothing is set.
+
+    Raises:
+        ConfigError: the file cannot be used.
+    """
+    if path.is_file():
+        _set_env(read_config(path).get("env"), path.resolve().parent)
+
+
+def _set_env(env: Any, root: Path) -> list[str]:
+    """The file, or the object, goes before what the process has set, as with LangGraph's own command line.
+
+    Returns:
+        What to warn of.
+    """
     match env:
         case None:
-            return
+            return []
         case str():
             if not (root / env).is_file():
-                raise ConfigError(f'The file {env!r} that "env" names does not exist.')
+                return [f'The file {env!r} that "env" names does not exist.']
             values = dotenv_values(root / env)
-        case dict():
+        case dict() if all(isinstance(value, str | int | float) for value in env.values()):
             values = {name: str(value) for name, value in env.items()}
+        case list() if all(isinstance(name, str) for name in env):
+            # They are the process's own, and only have to be there.
+            unset = [name for name in env if name not in os.environ]
+            return [f'"env" names {", ".join(unset)}, which the environment does not have.'] if unset else []
         case _:
-            raise ConfigError('"env" is neither a file\'s name nor an object.')
+            raise ConfigError('"env" is neither a file\'s name, nor an object of texts, nor a list of names.')
     for name, value in values.items():
-        if value is not None:
-            os.environ.setdefault(name, value)
+        if value is None:  # a name alone
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+    return []
 
 
 def _load_entry(graph_id: str, spec: Any, project: Project) -> GraphEntry:

@@ -14,14 +14,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.authentication import CALLER
 from api.errors import OverloadedError, RateLimitedError, ThreadlineError
-from api.responses import error_response
+from api.responses import TRY_AGAIN_LATER, refuse
 from api.settings import Settings
 
 _MAX_CALLERS = 10_000
 """Whose buckets are remembered; the one that asked longest ago is forgotten first."""
 _EXEMPT = frozenset({"/ok"})
-_TRY_AGAIN_LATER = 1013
-"""The close code of a WebSocket for that."""
 
 
 class TokenBuckets:
@@ -82,7 +80,7 @@ class RequestLimits:
         try:
             self._check(caller)
         except ThreadlineError as error:
-            await _refuse(error, scope, receive, send)
+            await refuse(error, scope, receive, send, close_code=TRY_AGAIN_LATER)
             return
         self._all += 1
         self._open[caller] += 1
@@ -112,11 +110,3 @@ def caller_of(scope: Scope) -> str:
         return f"user {caller.identity}"
     client = scope.get("client")
     return f"address {client[0]}" if client else "unknown"
-
-
-async def _refuse(error: ThreadlineError, scope: Scope, receive: Receive, send: Send) -> None:
-    if scope["type"] == "websocket":
-        await receive()
-        await send({"type": "websocket.close", "code": _TRY_AGAIN_LATER, "reason": error.message})
-        return
-    await error_response(error)(scope, receive, send)

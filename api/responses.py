@@ -7,11 +7,18 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from api.errors import InvalidRequestError, SlowRequestError, ThreadlineError
 from api.serde import dumps
 
 logger = logging.getLogger(__name__)
+
+POLICY_VIOLATION = 1008
+TRY_AGAIN_LATER = 1013
+"""Close codes of WebSockets."""
+_LONGEST_REASON = 120
+"""Of a WebSocket's close frame, in bytes."""
 
 
 class JsonResponse(Response):
@@ -33,6 +40,25 @@ def error_response(error: ThreadlineError) -> Response:
         # What is left of the body is not waited for.
         headers["connection"] = "close"
     return JsonResponse(error.body(), status_code=error.status, headers=headers)
+
+
+async def refuse(
+    error: ThreadlineError, scope: Scope, receive: Receive, send: Send, *, close_code: int = POLICY_VIOLATION
+) -> None:
+    """Answers for an app that is not to see the request; a WebSocket is closed, before it is accepted, with 403.
+
+    Args:
+        error: why not.
+        scope: the request's, as the other two.
+        receive: its messages.
+        send: its answer.
+        close_code: tells a WebSocket's client that has been accepted already, by whatever stands between.
+    """
+    if scope["type"] == "http":
+        await error_response(error)(scope, receive, send)
+        return
+    reason = error.message.encode()[:_LONGEST_REASON].decode(errors="ignore")
+    await send({"type": "websocket.close", "code": close_code, "reason": reason})
 
 
 def add_error_handlers(app: FastAPI) -> None:

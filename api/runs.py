@@ -61,7 +61,8 @@ class RunRequest:
     """What an existing thread's config becomes; None leaves it."""
     metadata: Json = field(default_factory=dict)
     given_metadata: Json | None = None
-    """What the client itself gave of it; None: all."""
+    """What of it the client itself, and the handlers that it is asked about, gave; None: all. A thread that is made for
+    the run has only this: the assistant's own metadata, its owner's name for one, would make it that owner's."""
     multitask_strategy: MultitaskStrategy = "reject"
     due_at: datetime | None = None
     """Not to be started before; None: at once."""
@@ -143,9 +144,10 @@ class Runs:
         await self._check_waiting(request)
         now = datetime.now(UTC)
         identity = {"graph_id": request.graph_id, "assistant_id": request.assistant_id}
+        given = request.metadata if request.given_metadata is None else request.given_metadata
         thread = request.new_thread
         if thread is None and request.thread_id is None:
-            thread = Thread(str(uuid7()), now, now, metadata={**request.metadata, **identity}, status="busy")
+            thread = Thread(str(uuid7()), now, now, metadata={**given, **identity}, status="busy")
         if thread is not None and thread.ttl is None:
             thread.ttl = self._ttl.from_now()
         run = Run(

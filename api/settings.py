@@ -24,8 +24,11 @@ class Settings(BaseSettings):
     """The address that `threadline serve` listens on; None: another server listens, and where is not known."""
     api_keys: SecretStr = SecretStr("")
     """Who may call: `name:key`, comma separated; each name is a tenant of its own. Empty: not by keys."""
-    cors_origins: list[str] = ["*"]
-    """Origins whose pages may call the server; LangGraph Studio is one."""
+    cors_origins: list[str] | None = None
+    """Origins whose pages may call the server, `*` for any. None: any where callers have to prove who they are; else
+    LangGraph Studio's and those of this machine, which a list adds to."""
+    allowed_hosts: list[str] = []
+    """Names by which a server may be called that listens on this machine and asks nobody who they are; `*` for any."""
     max_body_bytes: int = Field(default=1 << 20, ge=1)
     max_concurrent_runs: int = Field(default=128, ge=1)
     """Runs that execute at one time; further ones wait in the queue."""

@@ -8,13 +8,16 @@ from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from contextlib import aclosing
 from typing import Any, Protocol, cast
 
+from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.runnables import RunnableConfig
+from langgraph.config import get_stream_writer
+from langgraph.pregel import Pregel
 
 from api.errors import RunError
 from api.events import Entry
 from api.protocols.astream_events import EventsFold
 from api.protocols.langgraph import LangGraphFold
-from api.protocols.native import STREAM_MODES, NativeFold
+from api.protocols.native import STREAM_MODES, Dispatched, Namespace, NativeFold
 from api.registry import AnyGraph
 from api.runnables import OutputChunk, RunnableGraph
 from api.schemas import EndStatus, Run
@@ -48,7 +51,8 @@ def fold_of(run: Run, tracker: RunTracker) -> Fold:
         case "langgraph":
             return LangGraphFold(run.kwargs["stream_mode"], subgraphs=run.kwargs["subgraphs"])
         case _:
-            return NativeFold(tracker.inner_messages, resuming="resume" in run.kwargs)
+            resuming = "resume" in run.kwargs
+            return NativeFold(tracker.inner_messages, tracker.namespaces, tracker.apart, resuming=resuming)
 
 
 async def entries(
@@ -82,12 +86,38 @@ async def entries(
 async def _native(
     fold: NativeFold, graph: AnyGraph, graph_input: Any, config: RunnableConfig, options: Mapping[str, Any]
 ) -> Entries:
+    config = {**config, "callbacks": [*cast("list[BaseCallbackHandler]", config["callbacks"]), _Dispatched()]}
+    fold.speaks = lambda namespace: _speaks(graph, namespace)
     # What a Runnable streams is its output: what models say inside of it is not told beside that.
     modes = [mode for mode in STREAM_MODES if mode != "messages" or not isinstance(graph, RunnableGraph)]
-    stream = graph.astream(graph_input, config, stream_mode=modes, **options)
-    async with aclosing(cast("AsyncGenerator[tuple[str, Any]]", stream)) as parts:
-        async for mode, payload in parts:
-            yield fold.feed_output(payload.data) if isinstance(payload, OutputChunk) else fold.feed(mode, payload)
+    stream = graph.astream(graph_input, config, stream_mode=modes, subgraphs=True, **options)
+    async with aclosing(cast("AsyncGenerator[tuple[Namespace, str, Any]]", stream)) as parts:
+        async for namespace, mode, payload in parts:
+            chunk = isinstance(payload, OutputChunk)
+            yield fold.feed_output(payload.data) if chunk else fold.feed(mode, payload, namespace)
+
+
+def _speaks(graph: AnyGraph, namespace: Namespace) -> bool:
+    """Whether the graph of a namespace is a node, all the way down, and shares its messages with the graph around it:
+    what its nodes write is then the root's.
+    """
+    for task in namespace:
+        node = graph.nodes.get(task.partition(":")[0])
+        inside = None if node is None else node.bound
+        if not isinstance(inside, Pregel) or not {"messages"} <= inside.channels.keys() & graph.channels.keys():
+            return False
+        graph = inside
+    return True
+
+
+class _Dispatched(BaseCallbackHandler):
+    """Puts what `dispatch_custom_event` says into the graph's stream, in its place."""
+
+    run_inline = True
+
+    def on_custom_event(self, name: str, data: Any, **kwargs: Any) -> None:
+        """Writes it as a node would."""
+        get_stream_writer()(Dispatched(name, data))
 
 
 async def _events(

@@ -1,7 +1,7 @@
 """The tracker: a callback handler on each run that knows what the stream alone does not tell.
 
-It notes which messages were written by a model inside a tool (they are never part of the answer), adds up the
-tokens that models report, and when the first token came.
+It notes which messages were written by a model inside a tool or for structured output (they are never part of the
+answer), which graphs run outside tools, adds up the tokens that models report, and when the first token came.
 """
 
 import time
@@ -13,6 +13,12 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.messages.ai import UsageMetadata, add_usage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, GenerationChunk, LLMResult
 
+NS_SEP = "|"
+"""Between the tasks of a checkpoint's namespace."""
+
+_STRUCTURED = "ls_structured_output_format"
+"""What LangChain adds to the options of `with_structured_output`, for traces."""
+
 
 class RunTracker(BaseCallbackHandler):
     """Follows one attempt of a run."""
@@ -22,7 +28,15 @@ class RunTracker(BaseCallbackHandler):
 
     def __init__(self) -> None:
         self.inner_messages: set[str] = set()
-        """Ids of messages whose model ran inside a tool."""
+        """Ids of messages whose model ran inside a tool, or was asked for a structure."""
+        self.namespaces: set[tuple[str, ...]] = set()
+        """Of the graphs that run inside the root, in no tool."""
+        self.apart: set[str] = set()
+        """Tasks of graphs that a node calls with a thread of their own: LangGraph streams their messages as the root's,
+        and nothing else of them."""
+        self._root: UUID | None = None
+        self._tasks: dict[UUID, str] = {}
+        """What runs is a part of, as checkpoints call it, by run."""
         self.usage: UsageMetadata | None = None
         """Sum over all model calls of the run; None if no model reported any."""
         self.usage_by_model: dict[str, UsageMetadata] = {}
@@ -63,10 +77,35 @@ class RunTracker(BaseCallbackHandler):
         *,
         run_id: UUID,
         parent_run_id: UUID | None = None,
+        metadata: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        """A chain inside a tool passes that on."""
+        """A chain inside a tool passes that on; a node elsewhere tells of its graph."""
         self._inherit(run_id, parent_run_id)
+        if self._root is None:
+            self._root = run_id
+        if metadata and (task := metadata.get("langgraph_checkpoint_ns")):
+            self._place(task, run_id, parent_run_id)
+
+    def _place(self, task: str, run_id: UUID, parent_run_id: UUID | None) -> None:
+        """Where a run that is a part of a task of some graph is: beside the root's tasks, or in one of them."""
+        self._tasks[run_id] = task
+        if run_id in self._inside:
+            return
+        if parent_run_id != self._root:
+            around = self._tasks.get(parent_run_id) if parent_run_id else None
+            if around is None or around in self.apart or not _is_within(task, around):
+                self.apart.add(task)
+                return
+        self.namespaces.add(tuple(task.split(NS_SEP)[:-1]))
+
+    def on_chain_end(self, outputs: Any, *, run_id: UUID, **kwargs: Any) -> None:
+        """Nothing starts in it any more."""
+        self._tasks.pop(run_id, None)
+
+    def on_chain_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
+        """Likewise."""
+        self._tasks.pop(run_id, None)
 
     def on_chat_model_start(
         self,
@@ -75,10 +114,13 @@ class RunTracker(BaseCallbackHandler):
         *,
         run_id: UUID,
         parent_run_id: UUID | None = None,
+        options: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Likewise a model."""
+        """Likewise a model; one that is asked for a structure answers no one."""
         self._inherit(run_id, parent_run_id)
+        if options and _STRUCTURED in options:
+            self._inside.add(run_id)
 
     def on_llm_new_token(
         self,
@@ -115,3 +157,9 @@ class RunTracker(BaseCallbackHandler):
     def _inherit(self, run_id: UUID, parent_run_id: UUID | None) -> None:
         if parent_run_id is not None and (parent_run_id in self._inside or parent_run_id in self._callers.values()):
             self._inside.add(run_id)
+
+
+def _is_within(task: str, around: str) -> bool:
+    """Whether a task is another one, or in it; a graph that keeps a memory of its own names it without the ids."""
+    named = NS_SEP.join(part.partition(":")[0] for part in around.split(NS_SEP) if not part.isdigit())
+    return task == around or task.startswith((f"{around}{NS_SEP}", f"{named}{NS_SEP}"))

@@ -63,6 +63,7 @@ LEVELS: list[set[str]] = [
         "api_keys",
         "auth",
         "authentication",
+        "web_origins",
         "guard",
         "headers",
         "deps",

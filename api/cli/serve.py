@@ -31,13 +31,13 @@ from fastapi import FastAPI
 from uvicorn.supervisors import ChangeReload
 
 from api.app import Threadline, create_app
-from api.authentication import is_loopback
 from api.cli.environment import read_settings
 from api.cli.http_protocol import limited
 from api.cli.terminal import fail, plain
 from api.errors import ThreadlineError
 from api.logs import configure
 from api.settings import Settings
+from api.web_origins import is_loopback
 
 _FORCED_SECONDS = 2.0
 """After a second signal; a killed server loses nothing either."""

@@ -67,6 +67,7 @@ class GuardedRuns:
         request.access = await self._access.ask("threads", "create_run", value)
         stamped = value.get("metadata") or {}
         request.metadata = {**request.metadata, **stamped}
+        request.given_metadata = stamped
         request.kwargs = {**(value.get("kwargs") or {}), "caller": self._access.caller.record()}
         if "metadata" in (config := request.kwargs.get("config") or {}):
             request.kwargs["config"] = {**config, "metadata": {**config["metadata"], **stamped}}

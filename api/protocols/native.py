@@ -2,20 +2,27 @@
 
     graph.astream(messages, updates, custom, values) ──feed──> entries of the log ──frames──> SSE, NDJSON, text
 
-The answer is an allowlist: text of the root graph's own messages, never of a model inside a tool or a subgraph, never
-of a message that calls tools. The answer equals the tokens since the last tool_call, joined.
+The answer is an allowlist: text that a node of the root graph writes as a message without tool calls. It comes
+
+    piece by piece      from a model that a node calls, of the root or of a graph that is itself a node and shares
+                        `messages`; and from whatever a node calls with the tag `answer`
+    once it is written  from everything else: a graph that a node calls may be a helper, whose words are nobody's answer
+
+and never from what runs inside a tool, from structured output, or from what LangGraph's tag `nostream` is on. Messages
+that are written side by side come one after the other. The answer equals the tokens since the last tool_call, joined.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, ToolMessage
-from langchain_core.messages.ai import UsageMetadata
+from langchain_core.messages.ai import UsageMetadata, add_ai_message_chunks
 from langgraph.types import Interrupt
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.errors import RunError
 from api.events import END, Entry, Event, end, entry
+from api.protocols.speech import Message, Speech
 from api.schemas import EndStatus, Json, OnDisconnect, Run
 from api.serde import dumps, loads
 
@@ -27,7 +34,20 @@ STREAM_MODES: tuple[Literal["messages", "updates", "custom", "values"], ...] = (
 )
 """What the fold needs of `graph.astream`; `values` is only remembered, never logged."""
 
+Namespace = tuple[str, ...]
+"""Where a graph runs inside another: the tasks that it is in, from the outermost on; empty for the root."""
+
+ANSWER_TAG = "answer"
+"""On what a node calls: that it speaks for the node."""
+
 _INTERRUPT = "__interrupt__"
+
+
+class Dispatched(NamedTuple):
+    """What `dispatch_custom_event` said, as a part of the graph's stream."""
+
+    name: str
+    data: Any
 
 
 class AgentRequest(BaseModel):
@@ -104,24 +124,41 @@ class NativeFold:
 
     Args:
         inner_messages: ids of messages that are not part of the answer; may grow while the run goes on.
+        namespaces: of graphs that nodes run, and no tool; may grow likewise. What happens in others is not told.
+        apart: tasks of graphs that nodes call with a thread of their own, whose messages come as the root's; likewise.
         resuming: whether the run goes on from an interrupt, so that calls of the run before it get results here.
     """
 
-    def __init__(self, inner_messages: Collection[str] = (), *, resuming: bool = False) -> None:
+    def __init__(
+        self,
+        inner_messages: Collection[str] = (),
+        namespaces: Collection[Namespace] = (),
+        apart: Collection[str] = (),
+        *,
+        resuming: bool = False,
+    ) -> None:
         self.values: Any = None
         """The graph's latest state; of a plain Runnable its whole output."""
         self.interrupts: dict[str, Any] = {}
         """Values of the pending interrupts by id."""
         self.interrupted = False
+        self.speaks: Callable[[Namespace], bool] = _is_root
+        """Whether what the graph of a namespace writes is surely the root's."""
         self._inner = inner_messages
+        self._namespaces = namespaces
+        self._apart = apart
         self._resuming = resuming
-        self._answer: list[str] = []
+        self._speech = Speech()
+        self._messages: dict[str, Message] = {}
+        """Those that came in pieces in this superstep, by id."""
+        self._told: set[str] = set()
+        """Ids of messages that need not be told any more."""
         self._calls: set[str] = set()
         self._results: set[str] = set()
         self._tools_used: dict[str, None] = {}
-        self._calling_messages: set[str] = set()
         self._final: Mapping[str, Any] | None = None
-        self._started = False
+        self._final_tools: dict[str, None] | None = None
+        self._started: set[Namespace] = set()
         self._again = False
         """Whether this attempt goes on from an earlier one's checkpoint, which may hold the answer already."""
 
@@ -142,155 +179,266 @@ class NativeFold:
             self._again = True
         yield entry("run", payload)
 
-    def feed(self, mode: str, payload: Any) -> Iterator[Entry]:
-        """One part of the root graph's stream.
+    def feed(self, mode: str, payload: Any, namespace: Namespace = ()) -> Iterable[Entry]:
+        """One part of the graph's stream.
 
         Args:
             mode: the stream mode.
             payload: as LangGraph gives it.
+            namespace: of the graph inside that it comes from.
         """
         match mode:
             case "messages":
-                yield from self._message(payload[0])
+                return self._piece(payload[0], payload[1], namespace)
             case "updates":
-                yield from self._update(payload)
+                return self._update(payload, namespace)
             case "custom":
-                yield _custom(payload)
+                return (_custom(payload),)
             case "values":
-                self._remember(payload)
+                return self._remember(payload, namespace)
+        return ()
 
-    def feed_output(self, chunk: Any) -> Iterator[Entry]:
+    def feed_output(self, chunk: Any) -> Iterable[Entry]:
         """One chunk of a plain Runnable's stream: text is the answer, anything else a custom event."""
         match chunk:
             case str():
-                yield from self._token(chunk)
+                return self._say(chunk)
             case BaseMessage():
-                yield from self._token(str(chunk.text))
+                return self._say(str(chunk.text))
             case _:
-                yield entry("custom", {"name": "output", "data": chunk})
+                return (entry("custom", {"name": "output", "data": chunk}),)
 
     def finish(self, usage: UsageMetadata | None) -> Iterator[Entry]:
         """The answer, after the stream has ended well; nothing if the run waits at an interrupt."""
+        yield from self._speech.flush()
         if self.interrupted:
             return
-        joined = "".join(self._answer)
-        answer, tools_used = self._result(joined)
-        if isinstance(answer, str) and answer != joined and answer.startswith(joined):
-            yield from self._token(answer[len(joined) :])
+        said = self._speech.answer()
+        answer = self._result(said)
+        if isinstance(answer, str):
+            yield from self._say(answer[len(said) :] if answer.startswith(said) else "")
+            answer = self._speech.answer()
+        tools_used = list(self._tools_used if self._final_tools is None else self._final_tools)
         yield entry("answer", {"answer": answer, "tools_used": tools_used, "usage": _usage(usage)})
 
     def end(self, status: EndStatus, error: RunError | None) -> Iterator[Entry]:
         """What closes the run: the error, if there is one, and the end."""
+        yield from self._speech.flush()
         if error is not None:
             yield entry("error", {"code": error.code, "message": error.message})
         yield end(status)
 
-    def _result(self, joined: str) -> tuple[Any, list[str]]:
+    def _result(self, said: str) -> Any:
         if self._final is not None:
-            return self._final.get("answer", joined), list(self._final.get("tools_used", ()))
-        if joined or not self._has_output():
-            return joined, list(self._tools_used)
-        return self._last_text(), list(self._tools_used)
-
-    def _has_output(self) -> bool:
-        return self.values is not None
+            return self._final.get("answer", said)
+        return said if said or self.values is None else self._last_text()
 
     def _last_text(self) -> Any:
-        """For a graph that streamed no text: its last message, or its whole output if it has no messages."""
+        """For a graph that said nothing: its last message, or its whole output if it has no messages."""
         if isinstance(self.values, dict) and (messages := self.values.get("messages")):
             last = messages[-1]
             return str(last.text) if isinstance(last, AIMessage) else ""
         return self.values
 
-    def _remember(self, values: Any) -> None:
-        if not self._started:
-            self._started = True
-            for message in messages_in(values):
-                self._note_earlier(message)
-            if self._again:
+    def _say(self, text: str) -> Sequence[Entry]:
+        """Text that comes from no message in pieces."""
+        if not text:
+            return ()
+        whole = Message(ended=True)
+        return self._speech.piece(whole, text)
+
+    def _remember(self, values: Any, namespace: Namespace) -> Sequence[Entry]:
+        if namespace not in self._started:
+            self._started.add(namespace)
+            if not namespace or namespace in self._namespaces:
+                self._note_earlier(values, told=self.speaks(namespace))
+            if self._again and not namespace:
                 self._note_final(values)
+        if namespace:
+            return ()
         if isinstance(values, dict) and _INTERRUPT in values:
             values = {key: value for key, value in values.items() if key != _INTERRUPT}
         self.values = values
+        # The superstep is over, and with it whatever its nodes had to say.
+        self._messages.clear()
+        return self._speech.flush()
 
-    def _note_earlier(self, message: BaseMessage) -> None:
-        """Calls of earlier turns are not this run's, should a node write its whole history again."""
-        match message:
-            case AIMessage():
-                ids = {call["id"] for call in message.tool_calls if call["id"]}
-                self._calls |= ids
-                if not self._resuming:
-                    self._results |= ids
-            case ToolMessage():
-                self._results.add(message.tool_call_id)
+    def _note_earlier(self, values: Any, *, told: bool) -> None:
+        """What is there when a graph begins is not this run's, should a node write its whole history again."""
+        for message in messages_in(values):
+            match message:
+                case AIMessage():
+                    ids = {call["id"] for call in message.tool_calls if call["id"]}
+                    self._calls |= ids
+                    if not self._resuming:
+                        self._results |= ids
+                    if told and message.id:
+                        self._told.add(message.id)
+                case ToolMessage():
+                    self._results.add(message.tool_call_id)
 
     def _note_final(self, written: Any) -> None:
-        """What a graph itself names its answer."""
+        """What a graph itself names its answer, and the tools that it used for it."""
         if not isinstance(written, Mapping):
             return
         if isinstance(final := written.get("final_answer"), Mapping):
             self._final = final
+            self._final_tools = (self._final_tools or {}) | dict.fromkeys(final.get("tools_used", ()))
         elif written.get("answer") is not None:
-            self._final = {"answer": written["answer"], "tools_used": self._tools_used}
+            self._final = {"answer": written["answer"]}
 
-    def _message(self, message: Any) -> Iterator[Entry]:
-        if not isinstance(message, AIMessage):
-            return
-        message_id = message.id or ""
-        if message.tool_calls or (isinstance(message, AIMessageChunk) and message.tool_call_chunks):
-            self._calling_messages.add(message_id)
-            return
-        if message_id in self._calling_messages or message_id in self._inner:
-            return
-        content = message.content
-        text = content if isinstance(content, str) else str(message.text)
-        if text:
-            yield from self._token(text)
+    def _piece(self, chunk: Any, metadata: Mapping[str, Any], namespace: Namespace) -> Sequence[Entry]:
+        """A piece of a message. What does not come in pieces is told when a node has written it."""
+        if not isinstance(chunk, AIMessage):
+            return list(self._returned(chunk)) if isinstance(chunk, ToolMessage) and self._is_apart(metadata) else ()
+        message = self._messages.get(chunk.id or "")
+        if message is None:
+            if not isinstance(chunk, AIMessageChunk):
+                return ()
+            message = self._begin(chunk.id or "", metadata, namespace)
+        told: Sequence[Entry] = ()
+        content = chunk.content
+        if chunk.additional_kwargs or not isinstance(content, str):
+            told = self._thought(message, chunk)
+            content = str(chunk.text)
+        last = isinstance(chunk, AIMessageChunk) and chunk.chunk_position == "last"
+        if chunk.tool_calls or (isinstance(chunk, AIMessageChunk) and chunk.tool_call_chunks) or message.calls:
+            message.silent = True
+            told = (*told, *self._speech.end(message), *self._calling(message, chunk, last=last))
+        elif content and not message.silent:
+            spoken = self._speech.piece(message, content)
+            told = (*told, *spoken) if told else spoken
+        return (*told, *self._speech.end(message)) if last else told
 
-    def _token(self, text: str) -> Iterator[Entry]:
-        if text:
-            self._answer.append(text)
-            yield Entry("token", b'{"text":%s}' % dumps(text))
+    def _begin(self, message_id: str, metadata: Mapping[str, Any], namespace: Namespace) -> Message:
+        apart = self._is_apart(metadata)
+        if message_id in self._inner or (namespace and namespace not in self._namespaces):
+            message = Message(counts=False, silent=True)
+        else:
+            surely = not apart and (not namespace or self.speaks(namespace))
+            message = Message(counts=surely or ANSWER_TAG in (metadata.get("tags") or ()), apart=apart)
+            if message.counts:
+                self._told.add(message_id)
+        self._messages[message_id] = message
+        return message
 
-    def _update(self, update: Any) -> Iterator[Entry]:
-        if not isinstance(update, Mapping):
+    def _is_apart(self, metadata: Mapping[str, Any]) -> bool:
+        return bool(self._apart) and metadata.get("langgraph_checkpoint_ns") in self._apart
+
+    def _calling(self, message: Message, chunk: AIMessage, *, last: bool) -> Iterator[Entry]:
+        """Calls of a graph that tells nothing but messages: there is no update to take them from."""
+        if message.apart and isinstance(chunk, AIMessageChunk):
+            message.calls.append(chunk)
+            if last:
+                yield from self._called(add_ai_message_chunks(*message.calls))
+                message.calls.clear()
+
+    def _thought(self, message: Message, of: AIMessage) -> Sequence[Entry]:
+        text = "" if message.silent and not message.counts else reasoning(of)
+        return self._speech.thought(message, text) if text else ()
+
+    def _update(self, update: Any, namespace: Namespace) -> Iterator[Entry]:
+        if not isinstance(update, Mapping) or (namespace and namespace not in self._namespaces):
             return
+        surely = not namespace or self.speaks(namespace)
         for node, written in update.items():
             if node == _INTERRUPT:
-                yield from self._interrupt(written)
+                if not namespace:
+                    yield from self._interrupt(written)
                 continue
             for value in written if isinstance(written, list) else (written,):
-                self._note_final(value)
+                if not namespace:
+                    self._note_final(value)
                 for message in messages_in(value):
-                    yield from self._whole_message(message)
+                    yield from self._written(message, surely=surely)
 
-    def _whole_message(self, message: BaseMessage) -> Iterator[Entry]:
+    def _written(self, message: BaseMessage, *, surely: bool) -> Iterator[Entry]:
+        """A message that a node has written.
+
+        Args:
+            message: it.
+            surely: whether the root's state has it then.
+        """
         match message:
-            case AIMessage():
-                for call in message.tool_calls:
-                    if call["id"] not in self._calls:
-                        self._calls.add(call["id"] or "")
-                        self._answer.clear()
-                        yield entry("tool_call", {"id": call["id"], "name": call["name"], "args": call["args"]})
-            case ToolMessage() if message.tool_call_id not in self._results:
-                self._results.add(message.tool_call_id)
-                if message.name:
-                    self._tools_used[message.name] = None
-                yield entry(
-                    "tool_result",
-                    {
-                        "id": message.tool_call_id,
-                        "name": message.name,
-                        "content": message.content,
-                        "status": message.status,
-                    },
-                )
+            case AIMessage() if message.tool_calls:
+                if (begun := self._messages.get(message.id or "")) is not None:
+                    yield from self._speech.end(begun)
+                yield from self._called(message)
+            case AIMessage() if surely:
+                yield from self._spoken(message)
+            case ToolMessage():
+                yield from self._returned(message)
+
+    def _called(self, message: AIMessage) -> Iterator[Entry]:
+        for call in message.tool_calls:
+            # A call whose result is known was told by the run before, which was interrupted.
+            if call["id"] not in self._calls and call["id"] not in self._results:
+                self._calls.add(call["id"] or "")
+                told = entry("tool_call", {"id": call["id"], "name": call["name"], "args": call["args"]})
+                yield from self._speech.happen((told,), is_call=True)
+
+    def _returned(self, message: ToolMessage) -> Iterator[Entry]:
+        if message.tool_call_id in self._results:
+            return
+        self._results.add(message.tool_call_id)
+        if message.name:
+            self._tools_used[message.name] = None
+        payload = {
+            "id": message.tool_call_id,
+            "name": message.name,
+            "content": message.content,
+            "status": message.status,
+        }
+        yield from self._speech.happen((entry("tool_result", payload),))
+
+    def _spoken(self, message: AIMessage) -> Iterator[Entry]:
+        """A message that counts, whole: told, or what is left of it."""
+        message_id, text = message.id or "", str(message.text)
+        if message_id in self._inner:
+            return
+        begun = self._messages.get(message_id)
+        if begun is None:
+            if message_id in self._told:
+                return
+            self._told.add(message_id)
+            begun = self._same(text) or Message()
+            if begun.waiting == [] and not begun.text:
+                yield from self._thought(begun, message)
+        begun.written = True
+        self._told.add(message_id)
+        said = begun.said()
+        if text.startswith(said) and len(text) > len(said):
+            yield from self._speech.piece(begun, text[len(said) :])
+        yield from self._speech.count(begun)
+
+    def _same(self, text: str) -> Message | None:
+        """What a model has said and no node has written: a node that writes its text anew writes it."""
+        for message in self._messages.values():
+            if not message.written and not message.silent and text and message.said() == text:
+                return message
+        return None
 
     def _interrupt(self, interrupts: Iterable[Interrupt]) -> Iterator[Entry]:
         self.interrupted = True
+        yield from self._speech.flush()
         for interrupt in interrupts:
-            self.interrupts[interrupt.id] = interrupt.value
-            yield entry("interrupt", {"id": interrupt.id, "value": interrupt.value})
+            if interrupt.id not in self.interrupts:
+                self.interrupts[interrupt.id] = interrupt.value
+                yield entry("interrupt", {"id": interrupt.id, "value": interrupt.value})
+
+
+def _is_root(namespace: Namespace) -> bool:
+    return not namespace
+
+
+def reasoning(message: AIMessage) -> str:
+    """What a model thinks aloud, in a message or a piece of one."""
+    if isinstance(kept := message.additional_kwargs.get("reasoning_content"), str):
+        return kept
+    content = message.content
+    if isinstance(content, str) or all(isinstance(block, str) or block.get("type") == "text" for block in content):
+        return ""
+    return "".join(str(block.get("reasoning", "")) for block in message.content_blocks if block["type"] == "reasoning")
 
 
 def messages_in(value: Any) -> Iterator[BaseMessage]:
@@ -308,6 +456,8 @@ def messages_in(value: Any) -> Iterator[BaseMessage]:
 
 
 def _custom(payload: Any) -> Entry:
+    if isinstance(payload, Dispatched):
+        return entry("custom", {"name": payload.name, "data": payload.data})
     name = payload.get("name") if isinstance(payload, Mapping) else None
     return entry("custom", {"name": name if isinstance(name, str) else None, "data": payload})
 

@@ -345,6 +345,18 @@ class Assistants(Protocol):
     async def create(self, assistant: Assistant) -> Assistant | None:
         """Inserts the assistant as its first version; returns the one that is there if its id is taken, else None."""
 
+    async def register(self, assistant: Assistant, new_id: str) -> tuple[Assistant | None, bool]:
+        """Inserts a graph's own assistant, unless it is there.
+
+        Args:
+            assistant: as its first version.
+            new_id: becomes the id of the assistant that a client made with this one's, if there is one; its versions,
+                its crons and its runs that are under way go along.
+
+        Returns:
+            The one that is there, as of its latest version, else None; and whether a client's was renamed.
+        """
+
     async def get(self, assistant_id: str) -> Assistant | None:
         """The assistant as of its latest version, or None."""
 

@@ -209,7 +209,7 @@ class TestAuthenticate:
                 sent = {"origin": "http://page", "x-case": str(at)}
                 answer = await client.post("/threads/search", json={}, headers=sent)
                 assert (answer.status_code, answer.json()["detail"]) == (status, detail), body
-                assert answer.headers["access-control-allow-origin"] == "*"
+                assert answer.headers["access-control-allow-origin"] == "http://page"
                 assert answer.headers.get("retry-after") == ("9" if status == 418 else None)
                 assert ("the authenticate handler failed" in caplog.text) == (status == 500), body
 
@@ -421,6 +421,52 @@ async def readable(ctx, value): ...
             copied = (await client.post(f"/threads/{thread}/copy", headers=bearer("b"))).json()
         assert copied["metadata"]["owner"] == "b"
 
+    async def test_a_run_of_anothers_assistant_is_the_callers(self, tmp_path: Path) -> None:
+        source = f"""{ANYBODY}
+@auth.on.assistants.create
+@auth.on.threads.create
+async def stamp(ctx, value):
+    value.setdefault("metadata", {{}})["owner"] = ctx.user.identity
+
+@auth.on.assistants
+async def shared(ctx, value): ...
+
+@auth.on.threads
+async def own(ctx, value):
+    return {{"owner": ctx.user.identity}}
+
+@auth.on.threads.create_run
+async def of_own_thread(ctx, value):
+    {{stamping}}
+    return {{"owner": ctx.user.identity}}
+"""
+        stamping = 'value.setdefault("metadata", {})["owner"] = ctx.user.identity'
+        for line, readable in ((stamping, "b"), ("pass", None)):
+            folder = tmp_path / str(readable)
+            folder.mkdir()
+            async with client_of(written(folder, source.replace("{stamping}", line))) as client:
+                body = {"graph_id": "whoami", "metadata": {"team": "red"}}
+                assistant = (await client.post("/assistants", json=body, headers=bearer("a"))).json()
+                agent = f"/agents/{assistant['assistant_id']}"
+                bodies: list[tuple[str, Any]] = [
+                    (f"{agent}/invoke", {"input": {}}),
+                    (f"{agent}/stream", {"input": {"seen": {}}}),
+                    (f"{agent}/batch", {"inputs": [{"seen": {}}]}),
+                    (f"{agent}/events", {"input": {"seen": {}}}),
+                    ("/runs/wait", {"assistant_id": assistant["assistant_id"], "on_completion": "keep", "input": {}}),
+                    (
+                        f"/threads/{uuid.uuid4()}/runs/wait",
+                        {"assistant_id": assistant["assistant_id"], "input": {}, "if_not_exists": "create"},
+                    ),
+                ]
+                for path, given in bodies:
+                    asked = given if "batch" in path else {**given, "input": {"seen": {"by": "b"}}}
+                    assert (await client.post(path, json=asked, headers=bearer("b"))).status_code == 200, path
+                for who in ("a", "b"):
+                    found = (await client.post("/threads/search", json={}, headers=bearer(who))).json()
+                    assert len(found) == (len(bodies) if who == readable else 0), who
+                    assert not any("team" in thread["metadata"] for thread in found)
+
 
 class TestIdentity:
     async def test_what_proves_it_is_kept_nowhere(self, tmp_path: Path) -> None:
@@ -541,13 +587,14 @@ class TestStudio:
         return (await client.post("/threads/search", json={}, headers=sent)).status_code
 
     async def test_is_a_user_of_its_own_on_this_machine(self, tmp_path: Path) -> None:
-        async with client_of(written(tmp_path, self.SOURCE), host="127.0.0.1") as client:
+        config = written(tmp_path, self.SOURCE, disable_studio_auth=False)
+        async with client_of(config, host="127.0.0.1") as client:
             assert await self.status(client) == 200
             assert await self.status(client, origin="https://smith.langchain.com") == 200
             assert await self.status(client, origin="http://localhost:3000") == 200
 
     async def test_its_header_alone_opens_nothing(self, tmp_path: Path) -> None:
-        config = written(tmp_path, self.SOURCE)
+        config = written(tmp_path, self.SOURCE, disable_studio_auth=False)
         for host in ("0.0.0.0", None):
             async with client_of(config, host=host) as client:
                 assert await self.status(client) == 401
@@ -564,10 +611,17 @@ class TestStudio:
             assert await self.status(client, forwarded="for=10.0.0.1") == 401
             assert await self.status(client, host="rebound.example:2024") == 401
 
-    async def test_can_be_turned_off(self, tmp_path: Path) -> None:
-        config = written(tmp_path, self.SOURCE, disable_studio_auth=True)
+    @pytest.mark.parametrize("options", [{}, {"disable_studio_auth": True}])
+    async def test_is_nobody_unless_asked_for(self, tmp_path: Path, options: dict[str, bool]) -> None:
+        config = written(tmp_path, self.SOURCE, **options)
         async with client_of(config, host="127.0.0.1") as client:
             assert await self.status(client) == 401
+
+    async def test_the_start_says_that_it_is_on(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        async with client_of(written(tmp_path, self.SOURCE)):
+            assert "langgraph-studio-user" not in caplog.text
+        async with client_of(written(tmp_path, self.SOURCE, disable_studio_auth=False)):
+            assert "langgraph-studio-user" in caplog.text
 
 
 async def test_openapi_has_the_operators_security_schemes(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ async def test_preflight_allows_any_method_header_and_private_networks(client: C
 async def test_responses_and_errors_carry_the_headers(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     for path in ("/ok", "/agents/nobody", "/nowhere"):
         response = await client.get(path, headers=ORIGIN)
-        assert response.headers["access-control-allow-origin"] == "*"
+        assert response.headers["access-control-allow-origin"] == ORIGIN["origin"]
         assert "content-location" in response.headers["access-control-expose-headers"].lower()
 
     def broken(*_: Any) -> Any:
@@ -35,6 +35,6 @@ async def test_responses_and_errors_carry_the_headers(client: Client, monkeypatc
     monkeypatch.setattr("api.agents.Agents.list", broken)
     response = await client.get("/agents", headers=ORIGIN)
     assert response.status_code == 500
-    assert response.headers["access-control-allow-origin"] == "*"
+    assert response.headers["access-control-allow-origin"] == ORIGIN["origin"]
     assert response.json()["error"]["code"] == "internal_error"
     assert "secret" not in response.text

@@ -68,7 +68,10 @@ async def test_answer_carries_tools_and_usage(client: Client) -> None:
 
 async def test_graph_without_messages_answers_with_its_output(client: Client) -> None:
     run = await client.run("steps", {"number": 4})
-    assert _one(run, "custom") == {"name": "progress", "data": {"name": "progress", "done": 0.5}}
+    assert [frame.data for frame in run if frame.event == "custom"] == [
+        {"name": "progress", "data": {"name": "progress", "done": 0.5}},
+        {"name": "halfway", "data": {"number": 4}},
+    ]
     assert _one(run, "answer")["answer"] == {"number": 4, "doubled": 8, "trail": ["double"]}
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from api.app import create_app
+from api.cli.environment import read_settings
 from api.errors import ConfigError
 from api.registry import Registry, default_assistant_id, load
 from api.settings import Settings
@@ -108,15 +109,50 @@ async def test_dependencies_are_importable(folder: Path) -> None:
     assert (await _run(path))[0] == {"number": 2}
 
 
-def test_env_sets_what_is_not_set(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("PLUS_ONE", "PLUS_TWO"):
-        monkeypatch.setenv(name, "before")
+_FILE = "PLUS_FILE=file\nPLUS_BOTH=file\nPLUS_EMPTY=\nPLUS_BARE\nPLUS_OF=${PLUS_BOTH}!\n"
+_VARIABLES = ("PLUS_FILE", "PLUS_BOTH", "PLUS_EMPTY", "PLUS_BARE", "PLUS_OF")
+
+
+@pytest.mark.parametrize(
+    ("env", "values", "told"),
+    [
+        (".env", ["file", "file", "", None, "file!"], ""),
+        ({"PLUS_FILE": 1, "PLUS_BOTH": "object"}, ["1", "object", "process", "process", None], ""),
+        (["PLUS_BOTH"], [None, "process", "process", "process", None], ""),
+        (["PLUS_BOTH", "PLUS_OF"], [None, "process", "process", "process", None], "PLUS_OF, which the environment"),
+        (
+            "absent.env",
+            [None, "process", "process", "process", None],
+            "The file 'absent.env' that",
+        ),
+        (None, [None, "process", "process", "process", None], ""),
+    ],
+)
+def test_env_goes_before_what_the_process_has(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, env: Any, values: Any, told: str
+) -> None:
+    for name in _VARIABLES:
+        monkeypatch.setenv(name, "process")
+    for name in ("PLUS_FILE", "PLUS_OF"):
         monkeypatch.delenv(name)
-    monkeypatch.setenv("PLUS_SET", "kept")
-    load(_write(folder, {"plus": "plus_graphs:builder"}, env={"PLUS_ONE": 1, "PLUS_SET": "lost"}))
-    (folder / ".env").write_text("PLUS_TWO=two\n")
-    load(_write(folder, {"plus": "plus_graphs:builder"}, env=".env"))
-    assert [os.environ[name] for name in ("PLUS_ONE", "PLUS_TWO", "PLUS_SET")] == ["1", "two", "kept"]
+    (folder / ".env").write_text(_FILE)
+    load(_write(folder, {"plus": "plus_graphs:builder"}, env=env))
+    assert [os.environ.get(name) for name in _VARIABLES] == values
+    assert told in caplog.text
+    assert bool(told) == bool(caplog.text)
+
+
+@pytest.mark.parametrize("env", [7, {"A": ["b"]}, [1]])
+def test_env_of_another_form_stops_the_start(folder: Path, env: Any) -> None:
+    with pytest.raises(ConfigError, match="neither a file's name"):
+        load(_write(folder, {"plus": "plus_graphs:builder"}, env=env))
+
+
+def test_settings_may_stand_in_the_env_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("THREADLINE_RUN_TIMEOUT", "7")
+    (folder / ".env").write_text("THREADLINE_RUN_TIMEOUT=5\n")
+    path = _write(folder, {"plus": "plus_graphs:builder"}, env=".env")
+    assert read_settings(config=path).run_timeout == 5
 
 
 @pytest.mark.parametrize(
@@ -146,8 +182,6 @@ def test_unreadable_file_stops_the_start(tmp_path: Path) -> None:
     (tmp_path / "langgraph.json").write_text("{")
     with pytest.raises(ConfigError, match="is not JSON"):
         load(tmp_path / "langgraph.json")
-    with pytest.raises(ConfigError, match=r"that .env. names"):
-        load(_write(tmp_path, {"plus": "a:b"}, env=".env"))
 
 
 async def test_server_does_not_start_on_a_bad_config(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ import pytest
 from fastapi.routing import iter_route_contexts
 
 from api.app import create_app
+from api.registry import default_assistant_id
 from api.settings import Settings
 from tests.api.graphs import gate
 from tests.serving import serving
@@ -445,6 +446,42 @@ async def test_default_assistants_are_everybodys_but_nobody_changes_them(tenants
     spoofed = {"graph_id": "chat", "metadata": {"created_by": "system", "owner": "tenant-b"}}
     await _checked(await tenants.a.post("/assistants", json=spoofed))
     assert await _checked(await tenants.b.post("/assistants/count", json={"graph_id": "chat"})) == 1
+
+
+async def test_the_id_of_a_graph_to_come_cannot_be_taken(tmp_path: Path) -> None:
+    def keyed(**graphs: str) -> Settings:
+        config = tmp_path / "langgraph.json"
+        config.write_text(json.dumps({"graphs": graphs}))
+        return Settings(config=config, api_keys=",".join(f"{name}:{key}" for name, key in KEYS.items()))
+
+    chat = "tests.api.graphs:chat"
+    taken = default_assistant_id("research")
+    mine = {"assistant_id": taken, "graph_id": "chat", "context": {"greeting": "Mine"}, "metadata": {"n": 1}}
+    async with _clients(keyed(chat=chat)) as (_, b):
+        await _checked(await b.post("/assistants", json=mine))
+        await _checked(await b.post("/runs/crons", json={"assistant_id": taken, "schedule": YEARLY}))
+    async with _clients(keyed(chat=chat, research=chat)) as (a, b):
+        for client in (a, b):
+            answer = await _checked(await client.post("/agents/research/invoke", json={"input": "hi"}))
+            assert answer["answer"] == "Hello, this is turn 1."
+            assistant = await _checked(await client.get(f"/assistants/{taken}"))
+            assert (assistant["graph_id"], assistant["metadata"]) == ("research", {"created_by": "system"})
+        (kept,) = await _checked(await b.post("/assistants/search", json={"metadata": {"n": 1}}))
+        assert (kept["assistant_id"] != taken, kept["context"]) == (True, {"greeting": "Mine"})
+        (moved,) = await _checked(await b.post("/runs/crons/search", json={}))
+        assert moved["assistant_id"] == kept["assistant_id"]
+        assert await _checked(await a.post("/assistants/count", json={"metadata": {"n": 1}})) == 0
+
+
+@contextlib.asynccontextmanager
+async def _clients(settings: Settings) -> AsyncIterator[list[httpx.AsyncClient]]:
+    """A client for each key, of a server that starts and ends with this."""
+    async with contextlib.AsyncExitStack() as stack:
+        url = await stack.enter_async_context(serving(create_app(settings)))
+        yield [
+            await stack.enter_async_context(httpx.AsyncClient(base_url=url, headers={"x-api-key": key}, timeout=30))
+            for key in KEYS.values()
+        ]
 
 
 async def test_each_tenant_has_its_own_as_without_others(tenants: Tenants) -> None:

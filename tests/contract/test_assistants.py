@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from api.schemas import Assistant, AssistantSort, Json
+from api.schemas import Assistant, AssistantSort, Cron, Json
 from api.storage.base import Storage
 from tests.contract.backends import DONE, WORKER, enqueued, make_thread
 from tests.contract.conftest import Open
@@ -51,6 +51,37 @@ async def test_assistant_comes_back_as_it_was(storage: Storage, open_storage: Op
     another = await open_storage()
     assert await another.assistants.get(assistant.assistant_id) == assistant
     assert await storage.assistants.get(str(uuid.uuid4())) is None
+
+
+async def test_a_graphs_own_assistant_takes_its_id_from_a_client(storage: Storage, open_storage: Open) -> None:
+    taken = await stored(storage, name="mine", metadata={"created_by": "system", "owner": "bob"})
+    await storage.assistants.patch(taken.assistant_id, {"context": {"prompt": "mine"}})
+    cron = Cron(str(uuid.uuid4()), taken.assistant_id, "0 * * * *", taken.created_at, taken.created_at, None)
+    assert await storage.crons.create(cron)
+    run = await enqueued(storage, assistant_id=taken.assistant_id)
+    own, new_id = make_assistant(assistant_id=taken.assistant_id, name="of the graph"), str(uuid.uuid4())
+
+    assert await storage.assistants.register(own, new_id) == (None, True)
+
+    another = await open_storage()
+    assert await another.assistants.get(own.assistant_id) == own
+    renamed = await another.assistants.get(new_id)
+    assert renamed is not None
+    assert (renamed.name, renamed.version, renamed.context) == ("mine", 2, {"prompt": "mine"})
+    assert [version.version for version in await another.assistants.versions(new_id)] == [2, 1]
+    assert [version.version for version in await another.assistants.versions(own.assistant_id)] == [1]
+    moved = await another.crons.get(cron.cron_id)
+    assert moved is not None
+    assert moved.assistant_id == new_id
+    assert list(await another.assistants.active_runs(new_id)) == [run.run_id]
+    assert await another.assistants.register(own, str(uuid.uuid4())) == (own, False)
+
+
+async def test_a_graphs_own_assistant_stays_as_it_was_changed(storage: Storage) -> None:
+    own = make_assistant()
+    assert await storage.assistants.register(own, str(uuid.uuid4())) == (None, False)
+    changed = await storage.assistants.patch(own.assistant_id, {"metadata": {"created_by": "me"}})
+    assert await storage.assistants.register(own, str(uuid.uuid4())) == (changed, False)
 
 
 async def test_create_returns_the_one_that_is_there(storage: Storage) -> None:

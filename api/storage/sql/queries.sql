@@ -439,6 +439,26 @@ INSERT INTO assistants (assistant_id, version, created_at, updated_at)
 VALUES (:assistant_id, :version, :created_at, :updated_at)
 ON CONFLICT (assistant_id) DO NOTHING;
 
+-- name: insert_default_assistant
+INSERT INTO assistants (assistant_id, version, created_at, updated_at, is_default)
+VALUES (:assistant_id, :version, :created_at, :updated_at, 1);
+
+-- name: holder_of_assistant_id
+SELECT is_default FROM assistants WHERE assistant_id = :assistant_id;
+
+-- name: rename_assistant
+UPDATE assistants SET assistant_id = :new_id WHERE assistant_id = :assistant_id;
+
+-- name: rename_assistant_versions
+UPDATE assistant_versions SET assistant_id = :new_id WHERE assistant_id = :assistant_id;
+
+-- name: rename_assistant_of_crons
+UPDATE crons SET assistant_id = :new_id WHERE assistant_id = :assistant_id;
+
+-- name: rename_assistant_of_runs
+UPDATE runs SET assistant_id = :new_id
+WHERE assistant_id = :assistant_id AND status IN ('pending', 'running');
+
 -- name: insert_assistant_version
 INSERT INTO assistant_versions (
     assistant_id, version, created_at, graph_id, config, context, metadata, name, name_lower, description

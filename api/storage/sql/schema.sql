@@ -180,3 +180,13 @@ CREATE INDEX runs_in_turn ON runs (thread_id, seq) WHERE status = 'pending' AND 
 CREATE INDEX runs_delayed ON runs (due_at) WHERE status = 'pending' AND waits_for = 'time';
 
 DROP INDEX runs_by_due;
+
+-- The graphs' own assistants, which the server makes: a client may have chosen the id of a graph that is to come.
+-- migration: 11
+ALTER TABLE assistants ADD COLUMN is_default INTEGER NOT NULL DEFAULT 0 CHECK (is_default IN (0, 1));
+
+UPDATE assistants SET is_default = 1 WHERE EXISTS (
+    SELECT 1 FROM assistant_versions AS held
+    WHERE held.assistant_id = assistants.assistant_id AND held.version = 1
+        AND json(held.metadata) = '{"created_by":"system"}'
+);

@@ -10,6 +10,13 @@ from api.storage.base import Assistants
 from api.storage.sqlite.database import Database, first
 from api.storage.sqlite.rows import Parameters, micros, moment, now, page, search_parameters, text
 
+_RENAMING = (
+    "rename_assistant",
+    "rename_assistant_versions",
+    "rename_assistant_of_crons",
+    "rename_assistant_of_runs",
+)
+
 
 class SqliteAssistants(Assistants):
     """The assistants of a database.
@@ -33,6 +40,25 @@ class SqliteAssistants(Assistants):
             return None
 
         return _assistant(await self._database.write(create))
+
+    async def register(self, assistant: Assistant, new_id: str) -> tuple[Assistant | None, bool]:
+        parameters = _parameters(assistant)
+        renaming = {"assistant_id": assistant.assistant_id, "new_id": new_id}
+
+        def register(connection: sqlite3.Connection) -> tuple[sqlite3.Row | None, bool]:
+            holder = first(connection.execute(self._queries["holder_of_assistant_id"], renaming))
+            if holder is not None and holder["is_default"]:
+                return self._current(connection, assistant.assistant_id), False
+            if holder is not None:
+                connection.execute("PRAGMA defer_foreign_keys=ON")  # until this transaction ends
+                for statement in _RENAMING:
+                    connection.execute(self._queries[statement], renaming)
+            connection.execute(self._queries["insert_default_assistant"], parameters)
+            connection.execute(self._queries["insert_assistant_version"], parameters)
+            return None, holder is not None
+
+        held, renamed = await self._database.write(register)
+        return _assistant(held), renamed
 
     async def get(self, assistant_id: str) -> Assistant | None:
         return _assistant(
