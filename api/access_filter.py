@@ -5,6 +5,7 @@
 Format: `langgraph_sdk.auth.types.FilterType`, and `$or` and `$and` of such filters as LangGraph's server takes them.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,6 +16,7 @@ from api.serde import dumps
 Scalar = str | int | float | bool | None
 Operator = Literal["$eq", "$contains"]
 
+_ESCAPED = re.compile(r'["\\\x00-\x1f]')
 _MOST_GROUPS = 100
 _DEEPEST = 3
 
@@ -30,6 +32,11 @@ class Condition:
     key: str
     operator: Operator
     value: Scalar
+
+    @property
+    def path(self) -> str | None:
+        """The key as a JSON path; None if JSON writes it with escapes, which a path does not know."""
+        return None if _ESCAPED.search(self.key) else f'$."{self.key}"'
 
     def matches(self, metadata: Mapping[str, Any]) -> bool:
         """Whether the metadata fulfils it; a missing key fulfils nothing."""
@@ -52,10 +59,10 @@ class AccessFilter:
         return any(all(condition.matches(metadata) for condition in group) for group in self.groups)
 
     def text(self) -> str:
-        """The same as JSON, for a search: `[[{"key", "operator", "value"}]]`."""
+        """The same as JSON, for a search: `[[{"key", "path", "operator", "value"}]]`; see `Condition.path`."""
         return dumps(
             [
-                [{"key": each.key, "operator": each.operator, "value": each.value} for each in group]
+                [{"key": each.key, "path": each.path, "operator": each.operator, "value": each.value} for each in group]
                 for group in self.groups
             ]
         ).decode()
@@ -109,6 +116,8 @@ def _branches(operator: str, value: Any) -> list[Any]:
 
 
 def _conditions(key: Any, value: Any) -> list[Condition]:
+    if isinstance(key, str) and "\0" in key:
+        raise InvalidFilterError("A key has a NUL character, which may be read as a shorter one.")
     if not isinstance(key, str) or key.startswith("$"):
         raise InvalidFilterError(f"{key!r} is neither a key of the metadata nor $or or $and.")
     if not isinstance(value, Mapping):
@@ -129,6 +138,8 @@ def _conditions(key: Any, value: Any) -> list[Condition]:
 def _scalar(key: str, value: Any) -> Scalar:
     if value is not None and not isinstance(value, str | int | float | bool):
         raise InvalidFilterError(f"{key!r}: only text, numbers, booleans and null can be compared.")
+    if isinstance(value, str) and "\0" in value:
+        raise InvalidFilterError(f"{key!r}: a text to compare has a NUL character, which may be read as a shorter one.")
     return value
 
 

@@ -175,7 +175,11 @@ class Threadline:
         serde = load_serde(settings.config, max_bytes=settings.max_state_bytes)
         folder.mkdir(parents=True, exist_ok=True)
         if self._given_storage is None:
-            self.storage = SqliteStorage(folder / "threadline.sqlite")
+            self.storage = SqliteStorage(
+                folder / "threadline.sqlite",
+                search_seconds=settings.search_timeout,
+                max_answer_bytes=settings.max_answer_bytes,
+            )
         else:
             self.storage = self._given_storage
         await self.storage.open()
@@ -199,7 +203,7 @@ class Threadline:
     def _wire(self, executor: Executor, checkpointer: SqliteCheckpoints, ttl: ThreadTtl) -> None:
         settings = self.settings
         self.runs = Runs(self.storage, self._worker, executor, settings, ttl)
-        self.states = States(self.storage, self.registry)
+        self.states = States(self.storage, self.registry, max_bytes=settings.max_answer_bytes)
         self.views = Views(self.runs, self.states)
         self.thread_streams = ThreadStreams(self.storage, self.runs, self.views, settings)
         self.threads = Threads(self.storage, self.states, self.runs, checkpointer, ttl)

@@ -16,7 +16,7 @@ from langgraph.pregel import Pregel
 from pydantic import BaseModel, ConfigDict
 
 from api.access_filter import AccessFilter, permits
-from api.configs import Config, Metadata, Settings, mirrored
+from api.configs import Config, Filter, Metadata, Settings, Text, mirrored
 from api.errors import ConflictError, InvalidRequestError, NotFoundError
 from api.json_schemas import schemas
 from api.pages import Limit, Offset, PageRequest
@@ -60,8 +60,8 @@ class AssistantCreate(_Body):
     context: Settings = {}
     metadata: Metadata = {}
     if_exists: Literal["raise", "do_nothing"] = "raise"
-    name: str = ""
-    description: str | None = None
+    name: Text = ""
+    description: Text | None = None
 
 
 class AssistantPatch(_Body):
@@ -71,16 +71,16 @@ class AssistantPatch(_Body):
     config: Config = Config()
     context: Settings = {}
     metadata: Metadata = {}
-    name: str = ""
-    description: str = ""
+    name: Text = ""
+    description: Text = ""
 
 
 class AssistantFilter(_Body):
     """Which assistants."""
 
-    metadata: Json = {}
+    metadata: Filter = {}
     graph_id: str = ""
-    name: str = ""
+    name: Text = ""
 
 
 class AssistantSearch(PageRequest, AssistantFilter):
@@ -93,7 +93,7 @@ class AssistantSearch(PageRequest, AssistantFilter):
 class VersionSearch(_Body):
     """Which versions of an assistant."""
 
-    metadata: Json = {}
+    metadata: Filter = {}
     limit: Limit = 10
     offset: Offset = 0
 

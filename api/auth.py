@@ -97,7 +97,10 @@ class Authority:
             if user is None:
                 raise UnauthorizedError("Unauthorized")
             permissions, user = _permissions(user)
-            return known_caller(user, permissions, proofs)
+            caller = known_caller(user, permissions, proofs)
+            if "\0" in caller.identity:  # a database may read it as a shorter one, another user's
+                raise UnauthorizedError("Unauthorized")
+            return caller
         except Auth.exceptions.HTTPException as exc:
             raise _refused(exc) from None
         except AssertionError:

@@ -1,12 +1,19 @@
 """Configs, contexts and metadata as clients send them: checked, and cleared of the names that belong to the server."""
 
-from typing import Annotated, Self
+import itertools
+import re
+from collections.abc import Iterator
+from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
 
 from api.errors import BadRequestError
 from api.schemas import Json
+from api.serde import dumps
 
+_MOST_NODES = 256
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*+\\u0000")
+"""In JSON as it is written: after an even number of backslashes."""
 _SERVER_SETTINGS = frozenset(
     {
         "__after_seconds__",
@@ -32,7 +39,33 @@ def _settings(value: Json) -> Json:
 
 
 def _metadata(value: Json) -> Json:
+    _without_nul(value)
     return {name: item for name, item in value.items() if name not in _SERVER_METADATA}
+
+
+def _text(value: str) -> str:
+    if "\0" in value:
+        raise ValueError("There is a NUL character in it, which no database takes")
+    return value
+
+
+def _filter(value: Json) -> Json:
+    if len(list(itertools.islice(_nodes(value), _MOST_NODES + 1))) > _MOST_NODES:
+        raise ValueError(f"A filter has at most {_MOST_NODES} keys and values")
+    return _without_nul(value)
+
+
+def _nodes(value: Any) -> Iterator[Any]:
+    yield value
+    if isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _nodes(item)
+
+
+def _without_nul(value: Json) -> Json:
+    if _NUL.search(dumps(value)):
+        raise ValueError("There is a NUL character in it, which no database takes")
+    return value
 
 
 def _writable(value: Json) -> Json:
@@ -43,6 +76,15 @@ def _writable(value: Json) -> Json:
 
 Settings = Annotated[Json, AfterValidator(_settings)]
 """A context, or the `configurable` part of a config; what only the server may set is left out."""
+
+Filter = Annotated[Json, AfterValidator(_filter)]
+"""What records are to have: each of its keys and values is looked up in every record."""
+
+Written = Annotated[Json, AfterValidator(_without_nul)]
+"""What is stored as it is given."""
+
+Text = Annotated[str, AfterValidator(_text)]
+"""A name."""
 
 Metadata = Annotated[Json, AfterValidator(_metadata)]
 """Metadata without the ids that the server writes there itself."""

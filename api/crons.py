@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from api.access_filter import AccessFilter, permits
 from api.assistants import Assistants
-from api.configs import Config, Metadata, Settings
+from api.configs import Config, Filter, Metadata, Settings
 from api.errors import BadRequestError, InvalidRequestError, NotFoundError, invalid
 from api.pages import PageRequest
 from api.protocols.langgraph import RunCreate, StreamMode
@@ -102,7 +102,7 @@ class CronFilter(_Body):
 
     assistant_id: str = ""
     thread_id: str = ""
-    metadata: Json = {}
+    metadata: Filter = {}
 
 
 class CronSearch(PageRequest, CronFilter):

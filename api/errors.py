@@ -147,6 +147,25 @@ class OverloadedError(ThreadlineError):
     code = "overloaded"
 
 
+class SearchTimeoutError(ThreadlineError):
+    """A search took longer than it may."""
+
+    status = 503
+    code = "search_timeout"
+
+
+class AnswerTooLargeError(ThreadlineError):
+    """What the request asks for is larger than one answer may be."""
+
+    status = 422
+    code = "answer_too_large"
+
+    def __init__(self, most: int) -> None:
+        super().__init__(
+            f"The answer would be larger than {most} bytes: ask for fewer records with `limit`, or for parts of them."
+        )
+
+
 class ShuttingDownError(ThreadlineError):
     """The server ends; the run goes on after its next start, and so does a stream from where it was cut."""
 

@@ -15,6 +15,8 @@ Source = Literal["native", "events", "langgraph"]
 """Which stream a run writes to its log: the native events, `astream_events`, or LangGraph's stream modes."""
 ThreadStreamMode = Literal["run_modes", "lifecycle", "state_update"]
 ThreadSort = Literal["thread_id", "status", "created_at", "updated_at", "state_updated_at"]
+ThreadPart = Literal["config", "interrupts", "metadata", "values"]
+"""A JSON document of a thread's record."""
 TtlStrategy = Literal["delete", "keep_latest"]
 AssistantSort = Literal["assistant_id", "created_at", "updated_at", "name", "graph_id"]
 CronSort = Literal["cron_id", "assistant_id", "thread_id", "next_run_date", "end_time", "created_at", "updated_at"]

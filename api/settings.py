@@ -54,6 +54,10 @@ class Settings(BaseSettings):
     """Of the metadata that one request gives, as JSON."""
     max_store_items: int = Field(default=1000, ge=1)
     """Items, or namespaces, that one search of the store may ask for."""
+    max_answer_bytes: int = Field(default=64 << 20, ge=1024)
+    """Of the records, states or items that one answer holds; more are refused."""
+    search_timeout: float = Field(default=5.0, gt=0)
+    """For one search of the records."""
     max_header_bytes: int = Field(default=1 << 16, ge=1024)
     """Of a request's line and headers."""
     requests_per_minute: int = Field(default=0, ge=0)

@@ -9,10 +9,12 @@ between their parts.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import aclosing
+from typing import Any, TypeVar
 
 from prometheus_client import Gauge
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -20,6 +22,8 @@ from api.errors import InvalidCursorError, ShuttingDownError
 from api.events import Event
 from api.protocols.native import Framing
 from api.turns import Turns
+
+T = TypeVar("T")
 
 SSE = "text/event-stream"
 NDJSON = "application/x-ndjson"
@@ -170,6 +174,25 @@ def _parts(batch: Sequence[Event]) -> Iterator[Sequence[Event]]:
             begin, size = index, 0
         size += len(event.data)
     yield batch[begin:]
+
+
+async def attended(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """What comes of work that is done for one client, and ends when that client goes.
+
+    Raises:
+        ClientDisconnect: it went.
+    """
+    working = asyncio.ensure_future(work)
+    leaving = asyncio.create_task(_disconnected(request.receive))
+    try:
+        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientDisconnect
+        return working.result()
+    finally:
+        working.cancel()
+        leaving.cancel()
+        await asyncio.gather(working, leaving, return_exceptions=True)
 
 
 async def _disconnected(receive: Receive) -> None:

@@ -13,13 +13,14 @@ from langgraph.types import Interrupt, PregelTask, StateSnapshot, StateUpdate
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.access_filter import AccessFilter, permits
-from api.errors import BadRequestError, ConflictError, NotFoundError
+from api.configs import Filter
+from api.errors import AnswerTooLargeError, BadRequestError, ConflictError, NotFoundError
 from api.factories import Purpose
 from api.protocols.langgraph import RunCommand
 from api.redaction import redacted
 from api.registry import AnyGraph, Registry
 from api.schemas import Json, Run, Thread
-from api.serde import dumps, task_error
+from api.serde import Fragment, dumps, task_error
 from api.storage.base import Storage
 
 
@@ -60,7 +61,7 @@ class StateSearch(_Body):
 
     limit: int = Field(default=1, ge=1, le=1000)
     before: CheckpointConfig = CheckpointConfig()
-    metadata: Json = {}
+    metadata: Filter = {}
     checkpoint: CheckpointConfig = CheckpointConfig()
     select: list[str] = []
 
@@ -94,11 +95,13 @@ class States:
     Args:
         storage: the threads' records, which hold a copy of the latest state.
         registry: the graphs.
+        max_bytes: of the states that one answer holds.
     """
 
-    def __init__(self, storage: Storage, registry: Registry) -> None:
+    def __init__(self, storage: Storage, registry: Registry, *, max_bytes: int = 64 << 20) -> None:
         self._storage = storage
         self._registry = registry
+        self._max_bytes = max_bytes
 
     async def get(
         self,
@@ -136,9 +139,10 @@ class States:
         before: Json | None = None,
         metadata: Json | None = None,
         checkpoint: Json | None = None,
+        select: Sequence[str] = (),
         access: AccessFilter | None = None,
-    ) -> list[Json]:
-        """States, newest first.
+    ) -> list[Fragment]:
+        """States as JSON, newest first.
 
         Args:
             thread_id: the thread.
@@ -146,11 +150,13 @@ class States:
             before: a checkpoint: only older ones.
             metadata: only those of checkpoints with this metadata.
             checkpoint: only this one, or only those of a subgraph's namespace.
+            select: parts of them, as `selected` has it.
             access: as for `get`.
 
         Raises:
             NotFoundError: no such thread, or its graph is no longer served.
             BadRequestError: the graph, or what keeps the checkpoints, refuses.
+            AnswerTooLargeError: together they are too large.
         """
         thread = await self._thread(thread_id, access)
         place = {"checkpoint_ns": "", **(checkpoint or {}), "thread_id": thread_id}
@@ -160,7 +166,16 @@ class States:
                 return []
             with _refusals():
                 found = graph.aget_state_history(config, limit=limit, before=_cursor(before), filter=metadata or None)
-                return [thread_state(snapshot) async for snapshot in found]
+                return await self._encoded(found, select)
+
+    async def _encoded(self, found: AsyncIterator[StateSnapshot], select: Sequence[str]) -> list[Fragment]:
+        states, size = [], 0
+        async for snapshot in found:
+            states.append(dumps(selected(thread_state(snapshot), select)))
+            size += len(states[-1])
+            if size > self._max_bytes:
+                raise AnswerTooLargeError(self._max_bytes)
+        return [Fragment(state) for state in states]
 
     async def left_by(self, run: Run) -> Any:
         """The values that a run left behind; None if its graph keeps none, or they are gone."""

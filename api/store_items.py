@@ -11,6 +11,7 @@ from langgraph.store.base import BaseStore, GetOp, ListNamespacesOp, MatchCondit
 from pydantic import BaseModel, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
+from api.configs import Filter, Text
 from api.errors import BadRequestError, InvalidRequestError, UnsupportedError
 from api.schemas import Json
 from api.serde import dumps
@@ -40,7 +41,7 @@ class ItemPut(BaseModel):
     """An item to keep."""
 
     namespace: list[str]
-    key: str
+    key: Text
     value: Json
     index: Paths = None
     """Paths to embed; False: none; None: those of the configuration."""
@@ -52,17 +53,17 @@ class ItemDelete(BaseModel):
     """Which item to delete."""
 
     namespace: list[str] = []
-    key: str
+    key: Text
 
 
 class ItemSearch(BaseModel):
     """Which items to find."""
 
     namespace_prefix: list[str] | None = None
-    filter: Json | None = None
+    filter: Filter | None = None
     limit: Count = 10
     offset: Count = 0
-    query: str | None = None
+    query: Text | None = None
     refresh_ttl: bool | None = Field(default=None, strict=True)
 
 

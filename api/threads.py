@@ -3,9 +3,9 @@
 import asyncio
 import contextlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, cast
 from uuid import UUID, uuid4
 
 from langchain_core.utils.uuid import uuid7
@@ -14,13 +14,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.access_filter import AccessFilter, permits
 from api.checkpointer_config import ThreadTtl
-from api.configs import Metadata
+from api.configs import Filter, Metadata
 from api.errors import BadRequestError, ConflictError, InvalidRequestError, NotFoundError, StateNotSetError
 from api.pages import PageRequest
 from api.retention import delete_thread
 from api.runs import Runs
-from api.schemas import Json, Thread, ThreadSort, ThreadStatus, Ttl, TtlStrategy
-from api.serde import Fragment, loads
+from api.schemas import Json, Thread, ThreadPart, ThreadSort, ThreadStatus, Ttl, TtlStrategy
+from api.serde import Fragment
 from api.states import States, Superstep, no_thread
 from api.storage.base import Storage
 
@@ -37,6 +37,9 @@ ThreadField = Literal[
 ]
 _FIELDS = frozenset(ThreadField.__args__)  # type: ignore[attr-defined]  # of a Literal
 _EXTRACTABLE = ("config", "interrupts", "metadata", "values")
+_SEPARATOR = re.compile(r"[.\[]")
+_INDEX = re.compile(r"-?[0-9]{1,9}\]")
+_UNSEARCHABLE = re.compile(r'["\\\x00-\x1f]')
 _IDENTIFIER = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _DELETE_ATTEMPTS = 5
 _EXPIRED_PAGE = 100
@@ -81,8 +84,8 @@ class ThreadPatch(_Body):
 class ThreadFilter(_Body):
     """Which threads: those whose metadata and values contain these pairs."""
 
-    metadata: Json = {}
-    values: Json = {}
+    metadata: Filter = {}
+    values: Filter = {}
     status: ThreadStatus | None = None
 
 
@@ -95,7 +98,7 @@ class ThreadSearch(PageRequest, ThreadFilter):
     ids: list[str] = []
     sort_by: ThreadSort = "updated_at"
     select: list[ThreadField] = []
-    extract: dict[str, str] = Field(default={}, max_length=10)
+    extract: dict[str, Annotated[str, Field(max_length=1024)]] = Field(default={}, max_length=10)
 
 
 class ThreadPrune(_Body):
@@ -223,16 +226,24 @@ class Threads:
             BadRequestError: one of the ids is not a UUID.
             InvalidRequestError: a path or a name of `extract` is not one.
         """
-        _check_extract(body.extract)
+        places = {name: _place(name, path) for name, path in body.extract.items()}
         threads, total = await self._storage.records.search_threads(
             ids=[_searched_key(thread_id) for thread_id in body.ids],
             metadata=body.metadata,
             values=body.values,
             status=body.status,
             access=access,
+            with_values=not body.select or "values" in body.select,
             **body.place(),
         )
-        return [_found(thread, body) for thread in threads], total
+        records = [body.selected(thread_record(thread)) for thread in threads]
+        if places:
+            nothing: Json = dict.fromkeys(places)
+            somewhere = {name: place for name, place in places.items() if place is not None}
+            extracted = await self._storage.records.extract([thread.thread_id for thread in threads], somewhere)
+            for thread, record in zip(threads, records, strict=True):
+                record["extracted"] = {**nothing, **extracted[thread.thread_id]}
+        return records, total
 
     async def count(self, body: ThreadFilter, *, access: AccessFilter | None = None) -> int:
         """How many threads match."""
@@ -371,47 +382,35 @@ def thread_record(thread: Thread, *, ttl: bool = False) -> Json:
     return record
 
 
-def _found(thread: Thread, body: ThreadSearch) -> Json:
-    record = body.selected(thread_record(thread))
-    if body.extract:
-        document = {
-            "config": thread.config,
-            "interrupts": loads(thread.interrupts),
-            "metadata": thread.metadata,
-            "values": None if thread.values is None else loads(thread.values),
-        }
-        record["extracted"] = {alias: at_path(document, path) for alias, path in body.extract.items()}
-    return record
+def _place(name: str, path: str) -> tuple[ThreadPart, Sequence[str | int]] | None:
+    """A path of `extract` as a document and the steps into it; None if it can lead nowhere."""
+    if name in _FIELDS:
+        complaint = f"Extract keys cannot use reserved field names: {[name]}"
+    elif not _IDENTIFIER.fullmatch(name):
+        complaint = f"Extract key '{name}' must be a valid identifier (letters, digits, underscores)"
+    elif not path:
+        complaint = f"Extract path for '{name}' must be a non-empty string"
+    elif (part := _SEPARATOR.split(path, maxsplit=1)[0]) not in _EXTRACTABLE:
+        complaint = f"Extract path '{path}' must start with one of: {', '.join(_EXTRACTABLE)}"
+    elif _UNSEARCHABLE.search(path):
+        complaint = f"Extract path for '{name}' has a quotation mark, a backslash or a control character"
+    else:
+        steps = path_steps(path[len(part) :])
+        return None if steps is None else (cast("ThreadPart", part), steps)
+    raise InvalidRequestError(complaint, field="extract")
 
 
-def at_path(document: Mapping[str, Any], path: str) -> Any:
-    """What a JSON document has at a path like `values.messages[-1].content`; None if there is nothing."""
-    at: Any = document
-    for part in re.split(r"[.\[]", path):
-        match at:
-            case dict() if not part.endswith("]"):
-                at = at.get(part) if part else at
-            case list() if re.fullmatch(r"-?[0-9]+\]", part):
-                index = int(part[:-1])
-                at = at[index] if -len(at) <= index < len(at) else None
-            case _ if part:
+def path_steps(path: str) -> Sequence[str | int] | None:
+    """The keys and indexes of a path like `.messages[-1].content`; None if it can lead nowhere."""
+    steps: list[str | int] = []
+    for part in _SEPARATOR.split(path):
+        if part.endswith("]"):
+            if not _INDEX.fullmatch(part):
                 return None
-    return at
-
-
-def _check_extract(extract: Mapping[str, str]) -> None:
-    if reserved := sorted(extract.keys() & _FIELDS):
-        raise InvalidRequestError(f"Extract keys cannot use reserved field names: {reserved}", field="extract")
-    for alias, path in extract.items():
-        if not _IDENTIFIER.fullmatch(alias):
-            complaint = f"Extract key '{alias}' must be a valid identifier (letters, digits, underscores)"
-        elif not path:
-            complaint = f"Extract path for '{alias}' must be a non-empty string"
-        elif re.split(r"[.\[]", path)[0] not in _EXTRACTABLE:
-            complaint = f"Extract path '{path}' must start with one of: {', '.join(_EXTRACTABLE)}"
-        else:
-            continue
-        raise InvalidRequestError(complaint, field="extract")
+            steps.append(int(part[:-1]))
+        elif part:
+            steps.append(part)
+    return steps
 
 
 def _searched_key(thread_id: str) -> str:

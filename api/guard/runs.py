@@ -18,6 +18,9 @@ from api.schemas import CancelAction, Json, Run, RunStatus
 if TYPE_CHECKING:
     from api.app import Threadline
 
+_STEP = 200
+"""Threads that are looked up at one time."""
+
 
 class GuardedRuns:
     """Runs, asked for by one caller. `Runs` has the operations' descriptions.
@@ -151,10 +154,13 @@ class GuardedRuns:
         return found
 
     async def _threads_of(self, runs: Sequence[Run], access: AccessFilter) -> set[str]:
-        ids = {run.thread_id for run in runs}
+        ids = list({run.thread_id for run in runs})
         records = self._threadline.storage.records
-        threads, _ = await records.search_threads(ids=ids, access=access, limit=len(ids))
-        return {thread.thread_id for thread in threads}
+        found: set[str] = set()
+        for some in (ids[at : at + _STEP] for at in range(0, len(ids), _STEP)):
+            threads, _ = await records.search_threads(ids=some, access=access, limit=_STEP, with_values=False)
+            found.update(thread.thread_id for thread in threads)
+        return found
 
     async def check_read(self, run_id: str) -> None:
         """Raises NotFoundError unless the caller may read the run."""

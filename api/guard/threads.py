@@ -9,6 +9,7 @@ from langchain_core.utils.uuid import uuid7
 from api.access_filter import AccessFilter
 from api.guard.access import Access, uuid_or_text
 from api.schemas import Json, Thread
+from api.serde import Fragment
 from api.states import StateChange, States
 from api.threads import ThreadCreate, ThreadFilter, ThreadPatch, ThreadPrune, Threads, ThreadSearch, thread_key
 
@@ -112,11 +113,18 @@ class GuardedStates:
         before: Json | None = None,
         metadata: Json | None = None,
         checkpoint: Json | None = None,
-    ) -> list[Json]:
+        select: Sequence[str] = (),
+    ) -> list[Fragment]:
         """States, newest first."""
         access = await _ask(self._access, "read", thread_id)
         return await self._states.history(
-            thread_id, limit=limit, before=before, metadata=metadata, checkpoint=checkpoint, access=access
+            thread_id,
+            limit=limit,
+            before=before,
+            metadata=metadata,
+            checkpoint=checkpoint,
+            select=select,
+            access=access,
         )
 
     async def update(self, thread_id: str, change: StateChange) -> Json:

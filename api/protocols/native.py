@@ -20,6 +20,7 @@ from langchain_core.messages.ai import UsageMetadata, add_ai_message_chunks
 from langgraph.types import Interrupt
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.configs import Written
 from api.errors import RunError
 from api.events import END, Entry, Event, end, entry
 from api.protocols.speech import Message, Speech
@@ -63,7 +64,7 @@ class AgentRequest(BaseModel):
     """The answer to the interrupt that the thread waits at, in place of `input`."""
     context: Json | None = None
     """The graph's runtime context."""
-    metadata: Json = Field(default_factory=dict)
+    metadata: Written = Field(default_factory=dict)
     on_disconnect: OnDisconnect = "continue"
     """What becomes of the run when the client goes before its end."""
 
@@ -86,7 +87,7 @@ class BatchRequest(BaseModel):
 
     inputs: list[Any] = Field(min_length=1)
     context: Json | None = None
-    metadata: Json = Field(default_factory=dict)
+    metadata: Written = Field(default_factory=dict)
     on_disconnect: OnDisconnect = "continue"
 
 

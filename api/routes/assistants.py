@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from api.assistants import (
     AssistantCreate,
@@ -16,6 +16,7 @@ from api.assistants import (
 from api.deps import ThreadlineDep, documented, json_body
 from api.errors import InvalidRequestError
 from api.responses import JsonResponse
+from api.sse import attended
 
 router = APIRouter(prefix="/assistants", tags=["assistants"])
 
@@ -36,16 +37,16 @@ async def create_assistant(body: CreateBody, threadline: ThreadlineDep) -> Respo
 
 
 @router.post("/search", openapi_extra=documented(AssistantSearch))
-async def search_assistants(body: SearchBody, threadline: ThreadlineDep) -> Response:
+async def search_assistants(body: SearchBody, threadline: ThreadlineDep, request: Request) -> Response:
     """A page of assistants; the headers say how many there are, and where the next page begins."""
-    records, total = await threadline.assistants.search(body)
+    records, total = await attended(request, threadline.assistants.search(body))
     return JsonResponse(records, headers=body.headers(total))
 
 
 @router.post("/count", openapi_extra=documented(AssistantFilter))
-async def count_assistants(body: FilterBody, threadline: ThreadlineDep) -> Response:
+async def count_assistants(body: FilterBody, threadline: ThreadlineDep, request: Request) -> Response:
     """How many assistants match."""
-    return JsonResponse(await threadline.assistants.count(body))
+    return JsonResponse(await attended(request, threadline.assistants.count(body)))
 
 
 @router.get("/{assistant_id}")
@@ -68,9 +69,9 @@ async def delete_assistant(assistant_id: str, threadline: ThreadlineDep, delete_
 
 
 @router.post("/{assistant_id}/versions", openapi_extra=documented(VersionSearch))
-async def get_versions(assistant_id: str, body: VersionsBody, threadline: ThreadlineDep) -> Response:
+async def get_versions(assistant_id: str, body: VersionsBody, threadline: ThreadlineDep, request: Request) -> Response:
     """The versions of an assistant."""
-    return JsonResponse(await threadline.assistants.versions(assistant_id, body))
+    return JsonResponse(await attended(request, threadline.assistants.versions(assistant_id, body)))
 
 
 @router.post("/{assistant_id}/latest", openapi_extra=documented(VersionChange))

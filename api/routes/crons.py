@@ -2,11 +2,12 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from api.crons import CronCreate, CronFilter, CronPatch, CronSearch, cron_record
 from api.deps import ThreadlineDep, documented, json_body
 from api.responses import JsonResponse
+from api.sse import attended
 
 router = APIRouter(tags=["crons"])
 
@@ -29,16 +30,16 @@ async def create_cron(body: CreateBody, threadline: ThreadlineDep) -> Response:
 
 
 @router.post("/runs/crons/search", openapi_extra=documented(CronSearch))
-async def search_crons(body: SearchBody, threadline: ThreadlineDep) -> Response:
+async def search_crons(body: SearchBody, threadline: ThreadlineDep, request: Request) -> Response:
     """A page of crons; the headers say how many there are, and where the next page begins."""
-    records, total = await threadline.crons.search(body)
+    records, total = await attended(request, threadline.crons.search(body))
     return JsonResponse(records, headers=body.headers(total))
 
 
 @router.post("/runs/crons/count", openapi_extra=documented(CronFilter))
-async def count_crons(body: FilterBody, threadline: ThreadlineDep) -> Response:
+async def count_crons(body: FilterBody, threadline: ThreadlineDep, request: Request) -> Response:
     """How many crons match."""
-    return JsonResponse(await threadline.crons.count(body))
+    return JsonResponse(await attended(request, threadline.crons.count(body)))
 
 
 @router.get("/runs/crons/{cron_id}")

@@ -2,13 +2,13 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Query, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
 from api.deps import ThreadlineDep, documented, json_body
 from api.errors import InvalidRequestError, UnsupportedError
 from api.protocols.thread_stream import ThreadFrames, thread_cursor, thread_modes
 from api.responses import JsonResponse
-from api.sse import SSE, EventStream
+from api.sse import SSE, EventStream, attended
 from api.states import StateChange, StateRequest, StateSearch, selected
 from api.threads import (
     ThreadCreate,
@@ -43,16 +43,16 @@ async def create_thread(body: CreateBody, threadline: ThreadlineDep) -> Response
 
 
 @router.post("/search", openapi_extra=documented(ThreadSearch))
-async def search_threads(body: SearchBody, threadline: ThreadlineDep) -> Response:
+async def search_threads(body: SearchBody, threadline: ThreadlineDep, request: Request) -> Response:
     """A page of threads; the headers say how many there are, and where the next page begins."""
-    records, total = await threadline.threads.search(body)
+    records, total = await attended(request, threadline.threads.search(body))
     return JsonResponse(records, headers=body.headers(total))
 
 
 @router.post("/count", openapi_extra=documented(ThreadFilter))
-async def count_threads(body: FilterBody, threadline: ThreadlineDep) -> Response:
+async def count_threads(body: FilterBody, threadline: ThreadlineDep, request: Request) -> Response:
     """How many threads match."""
-    return JsonResponse(await threadline.threads.count(body))
+    return JsonResponse(await attended(request, threadline.threads.count(body)))
 
 
 @router.post("/prune", openapi_extra=documented(ThreadPrune))
@@ -145,26 +145,27 @@ async def update_state(key: Key, body: ChangeBody, threadline: ThreadlineDep) ->
 
 @router.get("/{thread_id}/history")
 async def get_history(
-    key: Key, threadline: ThreadlineDep, select: Select, limit: str = "1", before: str = ""
+    key: Key, threadline: ThreadlineDep, request: Request, select: Select, limit: str = "1", before: str = ""
 ) -> Response:
     """States of the thread, newest first; one, if no limit is given."""
-    states = await threadline.states.history(
-        key, limit=_limit(limit), before={"checkpoint_id": before} if before else None
+    found = threadline.states.history(
+        key, limit=_limit(limit), before={"checkpoint_id": before} if before else None, select=select
     )
-    return JsonResponse([selected(state, select) for state in states])
+    return JsonResponse(await attended(request, found))
 
 
 @router.post("/{thread_id}/history", openapi_extra=documented(StateSearch))
-async def search_history(key: Key, body: HistoryBody, threadline: ThreadlineDep) -> Response:
+async def search_history(key: Key, body: HistoryBody, threadline: ThreadlineDep, request: Request) -> Response:
     """States of the thread, or of a graph inside, newest first; one, if no limit is given."""
-    states = await threadline.states.history(
+    found = threadline.states.history(
         key,
         limit=body.limit,
         before=body.before.given(),
         metadata=body.metadata,
         checkpoint=body.checkpoint.given(),
+        select=body.select,
     )
-    return JsonResponse([selected(state, body.select) for state in states])
+    return JsonResponse(await attended(request, found))
 
 
 def _flag(value: str) -> bool:

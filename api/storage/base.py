@@ -8,10 +8,10 @@ A run has one status in one place, its row; the queue is a view of those rows. E
 after another attempt has claimed the run it changes nothing and raises FencedError.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from api.access_filter import AccessFilter
 from api.events import Entry, Event
@@ -27,6 +27,7 @@ from api.schemas import (
     Run,
     RunStatus,
     Thread,
+    ThreadPart,
     ThreadSort,
     ThreadStatus,
     Ttl,
@@ -102,6 +103,7 @@ class Records(Protocol):
         descending: bool = True,
         limit: int = 10,
         offset: int = 0,
+        with_values: bool = True,
     ) -> tuple[Sequence[Thread], int]:
         """A page of the threads that match, and how many match in all.
 
@@ -115,6 +117,26 @@ class Records(Protocol):
             descending: the greatest, or newest, first.
             limit: how many at most; 0 only counts.
             offset: how many to skip.
+            with_values: or without them, which may be large.
+
+        Raises:
+            SearchTimeoutError: it takes too long.
+            AnswerTooLargeError: what was found has more bytes than an answer may have.
+        """
+
+    async def extract(
+        self, thread_ids: Collection[str], places: Mapping[str, tuple[ThreadPart, Sequence[str | int]]]
+    ) -> Mapping[str, Mapping[str, Any]]:
+        """Parts of threads' documents, each value or `Fragment` by its name, by the thread's id; None for nothing.
+
+        Args:
+            thread_ids: the threads.
+            places: by name a document, and the keys and indexes that lead to the part; an index below 0 counts from
+                the end, a key has no quotation mark, backslash or control character.
+
+        Raises:
+            SearchTimeoutError: it takes too long.
+            AnswerTooLargeError: the parts have more bytes than an answer may have.
         """
 
     async def get_run(self, run_id: str) -> Run | None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from langgraph_sdk import get_client, get_sync_client
 from langgraph_sdk.errors import APIStatusError
 
-from api.threads import at_path
+from api.threads import path_steps
 from tests.api.conftest import Client, Serve
 from tests.api.graphs import gate
 
@@ -305,15 +305,35 @@ def _places(document: Any, path: str) -> list[tuple[str, Any]]:
 
 @given(document=_DOCUMENTS)
 def test_every_place_has_a_path(document: Any) -> None:
-    for path, value in _places(document, "values"):
-        assert at_path({"values": document}, path) is value
+    for path, value in _places(document, ""):
+        steps, at = path_steps(path), document
+        assert steps is not None
+        for step in steps:
+            at = at[step]
+        assert at is value
 
 
-@pytest.mark.parametrize(
-    "path", ["a.c", "a[0]", "a.b[3]", "a.b[-4]", "a.b.0", "a.b[x]", "a.b[0].d", "b", "a.b[0", "a.b[]"]
-)
-def test_path_to_nothing(path: str) -> None:
-    assert at_path({"a": {"b": [1, 2, 3]}}, path) is None
+async def test_paths_lead_to_what_is_there_and_to_nothing_else(sdk: Sdk) -> None:
+    document = {"b": [1, 2.5, True, None, 0.30000000000000004, 1 << 60], "c d": {"e": "f\u00e9"}, "": 1}
+    thread = (await sdk.threads.create(metadata={"a": document}))["thread_id"]
+    there = {
+        "a": document,
+        "a.b": document["b"],
+        "a..b[0]": 1,
+        "a.b[1]": 2.5,
+        "a.b[2]": True,
+        "a.b[3]": None,
+        "a.b[-2]": 0.30000000000000004,
+        "a.b[-1]": 1 << 60,
+        "a.c d": {"e": "f\u00e9"},
+        "a.c d.e": "f\u00e9",
+        "": {"a": document},
+    }
+    nowhere = ["a.c", "a[0]", "a.b[9]", "a.b[-7]", "a.b.0", "a.b[x]", "a.b[0].d", "b", "a.b[0", "a.b[]"]
+    wanted = [*there.items(), *((path, None) for path in [*nowhere, "a.b[99999999999]"])]
+    for path, value in wanted:
+        found: Any = await sdk.threads.search(extract={"it": f"metadata.{path}"}, ids=[thread])
+        assert found[0]["extracted"] == {"it": value}, path
 
 
 # Copies and prunes

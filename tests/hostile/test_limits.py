@@ -164,6 +164,79 @@ async def test_records_of_a_page(serve: Serve, path: str) -> None:
         refused(await http.post(path, json={"limit": 1001}), 422, "invalid_request")
 
 
+SEARCHES = [
+    *(("/threads/search", "metadata"), ("/threads/count", "metadata"), ("/threads/count", "values")),
+    *(("/assistants/search", "metadata"), ("/assistants/count", "metadata"), ("/runs/crons/search", "metadata")),
+    *(("/runs/crons/count", "metadata"), ("/store/items/search", "filter")),
+    *(("/assistants/{assistant}/versions", "metadata"), ("/threads/{thread}/history", "metadata")),
+]
+
+
+@pytest.mark.parametrize(("path", "name"), SEARCHES)
+async def test_parts_of_a_filter(serve: Serve, path: str, name: str) -> None:
+    async with serve() as http:
+        thread = (await http.post("/threads", json={})).json()["thread_id"]
+        assistant = (await http.post("/assistants", json={"graph_id": "counting"})).json()["assistant_id"]
+        path = path.format(thread=thread, assistant=assistant)
+        for wanted in ({"a": [1] * 300}, {f"k{n}": n for n in range(20_000)}, {"a\0": 1}, {"a": {"b": "c\0"}}):
+            answer = await http.post(path, json={name: wanted})
+            refused(answer, 422, "invalid_request")
+            assert answer.json()["error"]["field"].startswith(name)
+        assert (await http.post(path, json={name: {"a": {"b": [1] * 99}}})).status_code in (200, 404)
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/threads", {"metadata": {"owner\0": "bob"}}),
+        ("/threads", {"metadata": {"a": [{"b": "\0"}]}}),
+        ("/assistants", {"graph_id": "counting", "metadata": {"owner": "bob\0"}}),
+        ("/assistants", {"graph_id": "counting", "name": "a\0"}),
+        ("/assistants", {"graph_id": "counting", "description": "a\0"}),
+        ("/runs", {**WAITING, "metadata": {"owner\0": "bob"}}),
+        ("/runs", {**WAITING, "config": {"metadata": {"owner\0": "bob"}}}),
+        ("/runs/batch", [{**WAITING, "metadata": {"owner\0": "bob"}}]),
+        ("/runs/crons", {**WAITING, "schedule": "0 0 1 1 *", "metadata": {"owner\0": "bob"}}),
+        ("/agents/counting/invoke", {"input": {"count": 1}, "metadata": {"owner\0": "bob"}}),
+        ("/agents/counting/batch", {"inputs": [{"count": 1}], "metadata": {"owner\0": "bob"}}),
+        ("/store/items/search", {"query": "a\0"}),
+    ],
+)
+async def test_no_nul_in_what_is_searched(serve: Serve, path: str, body: Any) -> None:
+    async with serve() as http:
+        refused(await http.post(path, json=body), 422, "invalid_request")
+
+
+async def test_what_looks_like_a_nul_is_none(serve: Serve) -> None:
+    async with serve() as http:
+        metadata = {"a\\u0000": "\\\\u0000"}
+        made = await http.post("/threads", json={"metadata": metadata})
+        assert made.json()["metadata"] == metadata
+        assert (await http.post("/threads/count", json={"metadata": metadata})).json() == 1
+
+
+async def test_bytes_of_an_answer(serve: Serve) -> None:
+    async with serve(max_answer_bytes=100_000) as http:
+        for _ in range(3):
+            body = {"assistant_id": "counting", "input": {"anything": "x" * 50_000}}
+            thread = (await http.post("/threads", json={})).json()["thread_id"]
+            await http.post(f"/threads/{thread}/runs/wait", json=body)
+        await http.post(f"/threads/{thread}/runs/wait", json=body)
+        extract = {f"e{n}": "values.anything" for n in range(10)}
+        for answer in (
+            await http.post("/threads/search", json={}),
+            await http.post("/threads/search", json={"select": ["thread_id"], "extract": extract}),
+            await http.get(f"/threads/{thread}/runs"),
+            await http.get(f"/threads/{thread}/history?limit=100"),
+        ):
+            refused(answer, 422, "answer_too_large")
+        assert len((await http.post("/threads/search", json={"select": ["thread_id"]})).json()) == 3
+        assert len((await http.post("/threads/search", json={"limit": 1})).json()) == 1
+        assert len((await http.get(f"/threads/{thread}/runs?limit=1")).json()) == 1
+        parts = await http.get(f"/threads/{thread}/history?limit=100&select=next")
+        assert len(parts.json()) > 3
+
+
 @pytest.mark.parametrize("path", ["/store/items/search", "/store/namespaces"])
 async def test_items_of_a_page(serve: Serve, path: str) -> None:
     async with serve(max_store_items=10) as http:

@@ -1,15 +1,72 @@
 -- Every statement of the backend, by name; a part stands where a statement has its name in braces.
 
--- Every node of the wanted JSON has an equal one at the same path of the row's; lists are as long.
+-- Every node of the wanted JSON has an equal one at the same path of the row's; lists are as long. A node is looked up by
+-- its path. A path with a backslash has a key that is written with escapes: those cannot be looked up, only compared.
 -- part: holds_metadata
 (:metadata IS NULL OR NOT EXISTS (
     SELECT 1 FROM json_tree(:metadata) AS wanted
-    WHERE NOT EXISTS (
-        SELECT 1 FROM json_tree(metadata) AS held
-        WHERE held.fullkey = wanted.fullkey AND held.type = wanted.type AND held.atom IS wanted.atom
-            AND (wanted.type <> 'array' OR json_array_length(held.value) = json_array_length(wanted.value))
+    WHERE NOT coalesce(
+        CASE
+            WHEN instr(wanted.fullkey, '\') THEN EXISTS (
+                SELECT 1 FROM json_tree(metadata) AS held
+                WHERE held.fullkey = wanted.fullkey AND held.type = wanted.type AND held.atom IS wanted.atom
+                    AND (wanted.type <> 'array' OR json_array_length(held.value) = json_array_length(wanted.value))
+            )
+            ELSE json_type(metadata, wanted.fullkey) = wanted.type AND CASE wanted.type
+                WHEN 'object' THEN 1
+                WHEN 'array' THEN json_array_length(metadata, wanted.fullkey) = json_array_length(wanted.value)
+                ELSE json_extract(metadata, wanted.fullkey) IS wanted.atom
+            END
+        END,
+        0
     )
 ))
+
+-- :access is an AccessFilter's text: all conditions of one of its choices hold for the metadata. A name with a NUL may be
+-- read as a shorter one: what holds any is nobody's.
+-- part: permitted
+(:access IS NULL OR (instr(metadata, '\u0000') = 0 AND EXISTS (
+    SELECT 1 FROM json_each(:access) AS choice
+    WHERE NOT EXISTS (
+        SELECT 1 FROM json_each(choice.value) AS condition
+        WHERE NOT coalesce(
+            CASE
+                WHEN json_extract(condition.value, '$.path') IS NULL THEN EXISTS (
+                    SELECT 1 FROM json_tree(metadata) AS held
+                    WHERE held.atom IS json_extract(condition.value, '$.value') AND (
+                            held.type = json_type(condition.value, '$.value')
+                            OR (
+                                held.type IN ('integer', 'real')
+                                AND json_type(condition.value, '$.value') IN ('integer', 'real')
+                            )
+                        )
+                        AND CASE json_extract(condition.value, '$.operator')
+                            WHEN '$eq' THEN held.path = '$' AND held.key = json_extract(condition.value, '$.key')
+                            ELSE typeof(held.key) = 'integer' AND held.parent IN (
+                                SELECT list.id FROM json_tree(metadata) AS list
+                                WHERE list.path = '$' AND list.type = 'array'
+                                    AND list.key = json_extract(condition.value, '$.key')
+                            )
+                        END
+                )
+                WHEN json_type(metadata, json_extract(condition.value, '$.path')) = 'object' THEN 0
+                ELSE (json_type(metadata, json_extract(condition.value, '$.path')) = 'array')
+                    = (json_extract(condition.value, '$.operator') = '$contains')
+                    AND EXISTS (
+                        SELECT 1 FROM json_each(metadata, json_extract(condition.value, '$.path')) AS held
+                        WHERE held.atom IS json_extract(condition.value, '$.value') AND (
+                            held.type = json_type(condition.value, '$.value')
+                            OR (
+                                held.type IN ('integer', 'real')
+                                AND json_type(condition.value, '$.value') IN ('integer', 'real')
+                            )
+                        )
+                    )
+            END,
+            0
+        )
+    )
+)))
 
 -- Of the `matching` rows, by their `sort_key`. Only the page's rows are then read whole: they may be large.
 -- A page without rows is one row of nulls and the total.
@@ -130,7 +187,7 @@ WHERE thread_id = :thread_id;
 -- name: delete_thread
 DELETE FROM threads WHERE thread_id = :thread_id;
 
--- :access is an AccessFilter's text: all conditions of one of its choices hold for the metadata.
+-- The values may be large, and are left out if nobody wants them.
 -- name: search_threads
 WITH matching AS (
     SELECT seq AS matched, CASE :sort_by
@@ -144,40 +201,55 @@ WITH matching AS (
     WHERE (:ids IS NULL OR thread_id IN (SELECT value FROM json_each(:ids)))
         AND (:status IS NULL OR status = :status)
         AND {holds_metadata}
-        AND (:access IS NULL OR EXISTS (
-            SELECT 1 FROM json_each(:access) AS choice
-            WHERE NOT EXISTS (
-                SELECT 1 FROM json_each(choice.value) AS condition
-                WHERE NOT EXISTS (
-                    SELECT 1 FROM json_tree(threads.metadata) AS held, json_tree(condition.value) AS wanted
-                    WHERE wanted.fullkey = '$.value' AND held.atom IS wanted.atom AND (
-                            held.type = wanted.type
-                            OR (held.type IN ('integer', 'real') AND wanted.type IN ('integer', 'real'))
-                        )
-                        AND CASE json_extract(condition.value, '$.operator')
-                            WHEN '$eq' THEN held.path = '$' AND held.key = json_extract(condition.value, '$.key')
-                            ELSE typeof(held.key) = 'integer' AND held.parent IN (
-                                SELECT list.id FROM json_tree(threads.metadata) AS list
-                                WHERE list.path = '$' AND list.type = 'array'
-                                    AND list.key = json_extract(condition.value, '$.key')
-                            )
-                        END
-                )
-            )
-        ))
+        AND {permitted}
         AND (:values IS NULL OR NOT EXISTS (
             SELECT 1 FROM json_tree(:values) AS wanted
-            WHERE NOT EXISTS (
-                SELECT 1 FROM json_tree(CAST(threads."values" AS TEXT)) AS held
-                WHERE held.fullkey = wanted.fullkey AND held.type = wanted.type AND held.atom IS wanted.atom
-                    AND (wanted.type <> 'array' OR json_array_length(held.value) = json_array_length(wanted.value))
+            WHERE NOT coalesce(
+                CASE
+                    WHEN instr(wanted.fullkey, '\') THEN EXISTS (
+                        SELECT 1 FROM json_tree(CAST("values" AS TEXT)) AS held
+                        WHERE held.fullkey = wanted.fullkey AND held.type = wanted.type AND held.atom IS wanted.atom
+                            AND (
+                                wanted.type <> 'array'
+                                OR json_array_length(held.value) = json_array_length(wanted.value)
+                            )
+                    )
+                    ELSE json_type(CAST("values" AS TEXT), wanted.fullkey) = wanted.type AND CASE wanted.type
+                        WHEN 'object' THEN 1
+                        WHEN 'array' THEN
+                            json_array_length(CAST("values" AS TEXT), wanted.fullkey) = json_array_length(wanted.value)
+                        ELSE json_extract(CAST("values" AS TEXT), wanted.fullkey) IS wanted.atom
+                    END
+                END,
+                0
             )
         ))
 ),
 {page}
-SELECT threads.*, page.total
+SELECT thread_id, created_at, updated_at, metadata, config, status, interrupts, error, events, state_updated_at,
+    ttl_strategy, ttl_minutes, expires_at, seq, CASE WHEN :with_values THEN "values" END AS "values", page.total
 FROM page LEFT JOIN threads ON threads.seq = page.matched
 ORDER BY page.place;
+
+-- Parts of documents: a list or an object as it is written; a value as a list of it, twice, since the database itself
+-- takes truth for 1 and rounds numbers.
+-- name: extract_from_threads
+SELECT thread_id, name, CASE WHEN kind IN ('object', 'array') THEN json_extract(document, path) END AS whole,
+    CASE WHEN kind NOT IN ('object', 'array') THEN json_extract(document, path, path) END AS twice
+FROM (
+    SELECT thread_id, document, path, name, json_type(document, path) AS kind
+    FROM (
+        SELECT thread_id, json_extract(wanted.value, '$.path') AS path, json_extract(wanted.value, '$.name') AS name,
+            CASE json_extract(wanted.value, '$.part')
+                WHEN 'values' THEN CAST("values" AS TEXT)
+                WHEN 'interrupts' THEN CAST(interrupts AS TEXT)
+                WHEN 'config' THEN config
+                ELSE metadata
+            END AS document
+        FROM threads JOIN json_each(:wanted) AS wanted
+        WHERE thread_id IN (SELECT value FROM json_each(:ids))
+    )
+);
 
 -- name: get_run
 SELECT * FROM runs WHERE run_id = :run_id;
@@ -497,27 +569,7 @@ WITH matching AS (
     WHERE graph_id IN (SELECT value FROM json_each(:graph_ids))
         AND (:name_lower IS NULL OR instr(name_lower, :name_lower) > 0)
         AND {holds_metadata}
-        AND (:access IS NULL OR assistant_id IN (SELECT value FROM json_each(:shared)) OR EXISTS (
-            SELECT 1 FROM json_each(:access) AS choice
-            WHERE NOT EXISTS (
-                SELECT 1 FROM json_each(choice.value) AS condition
-                WHERE NOT EXISTS (
-                    SELECT 1 FROM json_tree(current_assistants.metadata) AS held, json_tree(condition.value) AS wanted
-                    WHERE wanted.fullkey = '$.value' AND held.atom IS wanted.atom AND (
-                            held.type = wanted.type
-                            OR (held.type IN ('integer', 'real') AND wanted.type IN ('integer', 'real'))
-                        )
-                        AND CASE json_extract(condition.value, '$.operator')
-                            WHEN '$eq' THEN held.path = '$' AND held.key = json_extract(condition.value, '$.key')
-                            ELSE typeof(held.key) = 'integer' AND held.parent IN (
-                                SELECT list.id FROM json_tree(current_assistants.metadata) AS list
-                                WHERE list.path = '$' AND list.type = 'array'
-                                    AND list.key = json_extract(condition.value, '$.key')
-                            )
-                        END
-                )
-            )
-        ))
+        AND (assistant_id IN (SELECT value FROM json_each(:shared)) OR {permitted})
 ),
 {page}
 SELECT current_assistants.*, page.total
@@ -577,27 +629,7 @@ WITH matching AS (
         AND (:thread_id IS NULL OR thread_id = :thread_id)
         AND (:enabled IS NULL OR enabled = :enabled)
         AND {holds_metadata}
-        AND (:access IS NULL OR EXISTS (
-            SELECT 1 FROM json_each(:access) AS choice
-            WHERE NOT EXISTS (
-                SELECT 1 FROM json_each(choice.value) AS condition
-                WHERE NOT EXISTS (
-                    SELECT 1 FROM json_tree(crons.metadata) AS held, json_tree(condition.value) AS wanted
-                    WHERE wanted.fullkey = '$.value' AND held.atom IS wanted.atom AND (
-                            held.type = wanted.type
-                            OR (held.type IN ('integer', 'real') AND wanted.type IN ('integer', 'real'))
-                        )
-                        AND CASE json_extract(condition.value, '$.operator')
-                            WHEN '$eq' THEN held.path = '$' AND held.key = json_extract(condition.value, '$.key')
-                            ELSE typeof(held.key) = 'integer' AND held.parent IN (
-                                SELECT list.id FROM json_tree(crons.metadata) AS list
-                                WHERE list.path = '$' AND list.type = 'array'
-                                    AND list.key = json_extract(condition.value, '$.key')
-                            )
-                        END
-                )
-            )
-        ))
+        AND {permitted}
 ),
 {page}
 SELECT crons.*, page.total

@@ -3,12 +3,23 @@
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
 
-from api.access_filter import AccessFilter
+from api.access_filter import AccessFilter, permits
 from api.schemas import Assistant, AssistantSort, Json
 from api.serde import dumps, loads
 from api.storage.base import Assistants
 from api.storage.sqlite.database import Database, first
-from api.storage.sqlite.rows import Parameters, micros, moment, now, page, search_parameters, text
+from api.storage.sqlite.rows import (
+    Parameters,
+    fetched,
+    micros,
+    moment,
+    now,
+    page,
+    permitted,
+    search_parameters,
+    text,
+)
+from api.storage.sqlite.searches import Searches
 
 _RENAMING = (
     "rename_assistant",
@@ -23,11 +34,15 @@ class SqliteAssistants(Assistants):
 
     Args:
         database: where they are.
+        searches: of it.
         queries: the statements by name.
+        max_bytes: of what one search finds.
     """
 
-    def __init__(self, database: Database, queries: Mapping[str, str]) -> None:
+    def __init__(self, database: Database, searches: Searches, queries: Mapping[str, str], max_bytes: int) -> None:
         self._database = database
+        self._searches = searches
+        self._max_bytes = max_bytes
         self._queries = queries
 
     async def create(self, assistant: Assistant) -> Assistant | None:
@@ -113,10 +128,13 @@ class SqliteAssistants(Assistants):
             "shared": dumps(list(shared)).decode(),
             **search_parameters(metadata, sort_by, descending=descending, limit=limit, offset=offset),
         }
-        rows = await self._database.read(
-            lambda connection: connection.execute(self._queries["search_assistants"], parameters).fetchall()
-        )
-        return page(rows, _record)
+
+        def find(connection: sqlite3.Connection) -> tuple[Sequence[Assistant], int]:
+            cursor = connection.execute(self._queries["search_assistants"], parameters)
+            found = page(fetched(cursor, self._max_bytes), _record)
+            return permitted(found, lambda each: each.assistant_id in shared or permits(access, each.metadata))
+
+        return await self._searches.run(find)
 
     async def versions(
         self, assistant_id: str, *, metadata: Json | None = None, limit: int = 10, offset: int = 0
@@ -127,10 +145,12 @@ class SqliteAssistants(Assistants):
             "limit": limit,
             "offset": offset,
         }
-        rows = await self._database.read(
-            lambda connection: connection.execute(self._queries["assistant_versions"], parameters).fetchall()
-        )
-        return [_record(row) for row in rows]
+
+        def find(connection: sqlite3.Connection) -> Sequence[Assistant]:
+            cursor = connection.execute(self._queries["assistant_versions"], parameters)
+            return [_record(row) for row in fetched(cursor, self._max_bytes)]
+
+        return await self._searches.run(find)
 
     async def set_latest(self, assistant_id: str, version: int) -> Assistant | None:
         parameters = {"assistant_id": assistant_id, "version": version, "now": now()}

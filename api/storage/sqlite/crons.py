@@ -6,20 +6,23 @@ import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
-from api.access_filter import AccessFilter
+from api.access_filter import AccessFilter, permits
 from api.schemas import Cron, CronSort, FiredCron, Json
 from api.serde import loads
 from api.storage.base import LONGEST_LOOK, Crons
 from api.storage.sqlite.database import Database, first
 from api.storage.sqlite.rows import (
     Parameters,
+    fetched,
     micros,
     moment,
     optional_micros,
     page,
+    permitted,
     search_parameters,
     text,
 )
+from api.storage.sqlite.searches import Searches
 
 
 class SqliteCrons(Crons):
@@ -27,12 +30,23 @@ class SqliteCrons(Crons):
 
     Args:
         database: where they are.
+        searches: of it.
         queries: the statements by name.
         tell: called when a cron may have become due earlier, to tell other processes.
+        max_bytes: of what one search finds.
     """
 
-    def __init__(self, database: Database, queries: Mapping[str, str], tell: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        searches: Searches,
+        queries: Mapping[str, str],
+        tell: Callable[[], None],
+        max_bytes: int,
+    ) -> None:
         self._database = database
+        self._searches = searches
+        self._max_bytes = max_bytes
         self._queries = queries
         self._tell = tell
         self._wake = asyncio.Event()
@@ -86,10 +100,13 @@ class SqliteCrons(Crons):
             "access": None if access is None else access.text(),
             **search_parameters(metadata, sort_by, descending=descending, limit=limit, offset=offset),
         }
-        rows = await self._database.read(
-            lambda connection: connection.execute(self._queries["search_crons"], parameters).fetchall()
-        )
-        return page(rows, _record)
+
+        def find(connection: sqlite3.Connection) -> tuple[Sequence[Cron], int]:
+            cursor = connection.execute(self._queries["search_crons"], parameters)
+            found = page(fetched(cursor, self._max_bytes), _record)
+            return permitted(found, lambda cron: permits(access, cron.metadata))
+
+        return await self._searches.run(find)
 
     async def due(self, now: datetime, limit: int) -> Sequence[Cron]:
         parameters = {"now": micros(now), "limit": limit}

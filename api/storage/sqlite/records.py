@@ -4,14 +4,16 @@ import sqlite3
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from functools import partial
+from typing import Any
 
-from api.access_filter import AccessFilter
+from api.access_filter import AccessFilter, permits
 from api.errors import ConflictError
-from api.schemas import TERMINAL, Json, Run, RunStatus, Thread, ThreadSort, ThreadStatus, Ttl
-from api.serde import dumps, loads
+from api.schemas import TERMINAL, Json, Run, RunStatus, Thread, ThreadPart, ThreadSort, ThreadStatus, Ttl
+from api.serde import Fragment, dumps, loads
 from api.storage.base import Records
 from api.storage.sqlite import rows, thread_log
 from api.storage.sqlite.database import Database, first
+from api.storage.sqlite.searches import Searches
 
 
 class SqliteRecords(Records):
@@ -19,21 +21,27 @@ class SqliteRecords(Records):
 
     Args:
         database: where they are.
+        searches: of it.
         queries: the statements by name.
         forget: told of the runs that were deleted, for what else is held of them.
         moved: told of the thread that was deleted, or got an event of its own.
         is_alive: whether a process that shares the database lives, by its name.
+        max_bytes: of what one search or list finds.
     """
 
     def __init__(
         self,
         database: Database,
+        searches: Searches,
         queries: Mapping[str, str],
         forget: Callable[[Sequence[str]], None],
         moved: Callable[[str], None],
         is_alive: Callable[[str], bool],
+        max_bytes: int,
     ) -> None:
         self._database = database
+        self._searches = searches
+        self._max_bytes = max_bytes
         self._queries = queries
         self._forget = forget
         self._moved = moved
@@ -134,16 +142,38 @@ class SqliteRecords(Records):
         descending: bool = True,
         limit: int = 10,
         offset: int = 0,
+        with_values: bool = True,
     ) -> tuple[Sequence[Thread], int]:
         parameters = {
+            "with_values": with_values,
             "ids": dumps(list(ids)).decode() if ids else None,
             "values": rows.text(values) if values else None,
             "status": status,
             "access": None if access is None else access.text(),
             **rows.search_parameters(metadata, sort_by, descending=descending, limit=limit, offset=offset),
         }
-        found = await self._database.read(lambda db: db.execute(self._queries["search_threads"], parameters).fetchall())
-        return rows.page(found, rows.thread)
+
+        def search(connection: sqlite3.Connection) -> tuple[Sequence[Thread], int]:
+            cursor = connection.execute(self._queries["search_threads"], parameters)
+            found = rows.page(rows.fetched(cursor, self._max_bytes), rows.thread)
+            return rows.permitted(found, lambda thread: permits(access, thread.metadata))
+
+        return await self._searches.run(search)
+
+    async def extract(
+        self, thread_ids: Collection[str], places: Mapping[str, tuple[ThreadPart, Sequence[str | int]]]
+    ) -> Mapping[str, Mapping[str, Any]]:
+        wanted = [{"name": name, "part": part, "path": rows.json_path(steps)} for name, (part, steps) in places.items()]
+        parameters = {"ids": dumps(list(thread_ids)).decode(), "wanted": dumps(wanted).decode()}
+
+        def find(connection: sqlite3.Connection) -> Mapping[str, Mapping[str, Any]]:
+            found: dict[str, dict[str, Any]] = {thread_id: {} for thread_id in thread_ids}
+            cursor = connection.execute(self._queries["extract_from_threads"], parameters)
+            for row in rows.fetched(cursor, self._max_bytes):
+                found[row["thread_id"]][row["name"]] = _extracted(row)
+            return found
+
+        return await self._searches.run(find)
 
     async def get_run(self, run_id: str) -> Run | None:
         parameters = {"run_id": run_id}
@@ -154,8 +184,12 @@ class SqliteRecords(Records):
         self, thread_id: str, *, status: RunStatus | None = None, limit: int = 10, offset: int = 0
     ) -> Sequence[Run]:
         parameters = {"thread_id": thread_id, "status": status, "limit": limit, "offset": offset}
-        found = await self._database.read(lambda db: db.execute(self._queries["list_runs"], parameters).fetchall())
-        return [rows.run(row) for row in found]
+
+        def find(connection: sqlite3.Connection) -> Sequence[Run]:
+            cursor = connection.execute(self._queries["list_runs"], parameters)
+            return [rows.run(row) for row in rows.fetched(cursor, self._max_bytes)]
+
+        return await self._searches.run(find)
 
     async def active_runs(self, thread_id: str | None = None) -> Sequence[Run]:
         parameters = {"thread_id": thread_id}
@@ -203,6 +237,13 @@ class SqliteRecords(Records):
         deleted = await self._database.write(delete)
         self._forget([run_id])
         return deleted
+
+
+def _extracted(row: sqlite3.Row) -> Any:
+    """A list or an object as it is written; another value out of the list that the database makes of it, twice."""
+    if row["whole"] is not None:
+        return Fragment(row["whole"].encode())
+    return None if row["twice"] is None else loads(row["twice"])[0]
 
 
 def _thread(row: sqlite3.Row | None) -> Thread | None:

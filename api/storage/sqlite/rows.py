@@ -1,12 +1,16 @@
 """Rows: how a thread and a run are written to the database, and read from it."""
 
+import logging
 import sqlite3
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
+from api.errors import AnswerTooLargeError
 from api.schemas import Json, Run, Thread, Ttl
 from api.serde import dumps, loads
+
+logger = logging.getLogger(__name__)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -53,9 +57,40 @@ def search_parameters(metadata: Json | None, sort_by: str, *, descending: bool, 
     }
 
 
+def fetched(cursor: sqlite3.Cursor, most: int) -> list[sqlite3.Row]:
+    """The rows, of which all texts and blobs together have `most` characters or bytes at most.
+
+    Raises:
+        AnswerTooLargeError: they have more.
+    """
+    found, size = [], 0
+    for row in cursor:
+        size += sum(len(value) for value in row if isinstance(value, str | bytes))
+        if size > most:
+            raise AnswerTooLargeError(most)
+        found.append(row)
+    return found
+
+
 def page(found: Sequence[sqlite3.Row], record: Callable[[sqlite3.Row], T]) -> tuple[Sequence[T], int]:
     """The records of a page, and how many there are in all."""
     return [record(row) for row in found if row["seq"] is not None], found[0]["total"]
+
+
+def permitted(found: tuple[Sequence[T], int], may: Callable[[T], bool]) -> tuple[Sequence[T], int]:
+    """A page again, without what the caller may not have after all: the database and the filter itself must agree."""
+    records, total = found
+    kept = [record for record in records if may(record)]
+    if strangers := len(records) - len(kept):
+        logger.error("the database found %d records that are not the caller's: they are left out", strangers)
+    return kept, total - strangers
+
+
+def json_path(steps: Sequence[str | int]) -> str:
+    """Keys and indexes as a JSON path of the database; an index below 0 counts from the end."""
+    return "$" + "".join(
+        f'."{step}"' if isinstance(step, str) else f"[#{step}]" if step < 0 else f"[{step}]" for step in steps
+    )
 
 
 def thread_parameters(thread: Thread) -> Parameters:

@@ -15,6 +15,7 @@ from api.storage.sqlite.log import SqliteEventLog
 from api.storage.sqlite.neighbours import Neighbours
 from api.storage.sqlite.queue import SqliteRunQueue
 from api.storage.sqlite.records import SqliteRecords
+from api.storage.sqlite.searches import Searches
 from api.storage.sqlite.space import reclaim
 from api.storage.sqlite.thread_log import SqliteThreadLog
 
@@ -35,6 +36,8 @@ class SqliteStorage:
         path: the file; its folder must exist.
         max_unflushed_bytes: held of events that are not durable yet; more makes the writers of runs wait.
         tail_bytes: kept in memory of the events of each run under way, and of all finished ones together.
+        search_seconds: that one search may take.
+        max_answer_bytes: of what one search finds.
     """
 
     records: SqliteRecords
@@ -44,9 +47,18 @@ class SqliteStorage:
     log: SqliteEventLog
     thread_log: SqliteThreadLog
 
-    def __init__(self, path: Path, *, max_unflushed_bytes: int = 8 << 20, tail_bytes: int = 4 << 20) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        max_unflushed_bytes: int = 8 << 20,
+        tail_bytes: int = 4 << 20,
+        search_seconds: float = 5.0,
+        max_answer_bytes: int = 64 << 20,
+    ) -> None:
         self._queries = statements = queries()
         self.database = Database(path, migrations())
+        self._searches = Searches(path, seconds=search_seconds)
         self._process = uuid.uuid4().hex
         self._neighbours = Neighbours(
             path.with_name(f"{path.name}-processes"), on_change=self._changed, on_death=self._died
@@ -61,10 +73,17 @@ class SqliteStorage:
         self.thread_log = SqliteThreadLog(self.database, statements, partial(self._neighbours.tell, _MOVED))
         self.queue = SqliteRunQueue(self.database, statements, self.thread_log.wake, self._process, self._neighbours)
         self.records = SqliteRecords(
-            self.database, statements, self.log.forget, self.thread_log.wake, self._neighbours.is_alive
+            self.database,
+            self._searches,
+            statements,
+            self.log.forget,
+            self.thread_log.wake,
+            self._neighbours.is_alive,
+            max_answer_bytes,
         )
-        self.assistants = SqliteAssistants(self.database, statements)
-        self.crons = SqliteCrons(self.database, statements, partial(self._neighbours.tell, _SCHEDULED))
+        self.assistants = SqliteAssistants(self.database, self._searches, statements, max_answer_bytes)
+        tell = partial(self._neighbours.tell, _SCHEDULED)
+        self.crons = SqliteCrons(self.database, self._searches, statements, tell, max_answer_bytes)
 
     async def open(self) -> None:
         """Starts the threads, makes or migrates the schema, ends the leases of dead workers.
@@ -75,6 +94,8 @@ class SqliteStorage:
         async with contextlib.AsyncExitStack() as stack:
             await self.database.open()
             stack.push_async_callback(self.database.close)
+            await self._searches.open()
+            stack.push_async_callback(self._searches.close)
             self._meet()
             stack.callback(self._neighbours.close)
             await self.queue.expire_dead()
@@ -99,6 +120,7 @@ class SqliteStorage:
         await self.log.close()
         await self.queue.close()
         self._neighbours.close()
+        await self._searches.close()
         await self.database.close()
 
     def _meet(self) -> None:
