@@ -137,7 +137,7 @@ class Runs:
 
         Raises:
             NotFoundError: the thread does not exist.
-            ConflictError: the thread has a run under way.
+            ConflictError: the thread has a run under way, or waits at no interrupt that the request could resume.
             FencedError: the cron was fired, changed or deleted meanwhile.
             OverloadedError: too many runs wait, of all or of the thread.
         """
@@ -169,6 +169,7 @@ class Runs:
             access=request.access,
             limit=limit,
             fired=fired,
+            resuming="resume" in request.kwargs,
         ):
             await self._stop(marked, marked.cancel or "interrupt")
         return run

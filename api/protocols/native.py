@@ -209,6 +209,10 @@ class NativeFold:
             case _:
                 return (entry("custom", {"name": "output", "data": chunk}),)
 
+    def flush(self) -> Iterable[Entry]:
+        """What waits for a message that is being told: it is whole."""
+        return self._speech.flush()
+
     def finish(self, usage: UsageMetadata | None) -> Iterator[Entry]:
         """The answer, after the stream has ended well; nothing if the run waits at an interrupt."""
         yield from self._speech.flush()
@@ -224,7 +228,7 @@ class NativeFold:
 
     def end(self, status: EndStatus, error: RunError | None) -> Iterator[Entry]:
         """What closes the run: the error, if there is one, and the end."""
-        yield from self._speech.flush()
+        yield from self.flush()
         if error is not None:
             yield entry("error", {"code": error.code, "message": error.message})
         yield end(status)

@@ -61,7 +61,7 @@ class NativeView:
         """Ids of messages in the values so far."""
         self._last: AIMessage | None = None
         self._usage: UsageMetadata | None = None
-        self._failed = False
+        self._failure: str | None = None
 
     def feed(self, event: Event) -> Iterator[Entry]:
         """What one event of the log becomes; nothing for what the native API does not show, as subgraphs' events."""
@@ -85,9 +85,7 @@ class NativeView:
             case "custom":
                 yield from self._fold.feed("custom", payload)
             case "error":
-                self._failed = True
-                code = "timeout" if payload["error"] == "TimeoutError" else "graph_error"
-                yield entry("error", {"code": code, "message": payload["message"]})
+                self._failure = payload["message"]
             case kind if kind == END:
                 yield from self._end(payload["status"])
                 yield Entry(END, event.data)
@@ -189,7 +187,13 @@ class NativeView:
             if self._fold.values is None and self._last is not None:
                 self._fold.values = {"messages": [self._last]}
             yield from self._fold.finish(self._usage)
-        elif status == "interrupted" and not self._failed:
+            return
+        yield from self._fold.flush()
+        if self._failure is not None:
+            # Of a graph that ran out of its own time, the error has the same name.
+            code = "timeout" if status == "timeout" else "graph_error"
+            yield entry("error", {"code": code, "message": self._failure})
+        elif status == "interrupted":
             yield entry("error", {"code": "cancelled", "message": "The run was cancelled."})
 
 

@@ -202,6 +202,7 @@ class RunQueue(Protocol):
         access: AccessFilter | None = None,
         limit: int | None = None,
         fired: FiredCron | None = None,
+        resuming: bool = False,
     ) -> Sequence[Run]:
         """Adds a pending run, and its thread if that is given and does not exist, in one transaction; wakes a worker.
 
@@ -216,7 +217,8 @@ class RunQueue(Protocol):
 
         Raises:
             NotFoundError: no such thread, and none given; or `access` does not match its metadata.
-            ConflictError: the thread is busy and the strategy is `reject`; or the run's id is taken.
+            ConflictError: the thread is busy and the strategy is `reject`; or the run's id is taken; or the run is
+                `resuming`, and the thread waits at no interrupt.
             FencedError: the cron was fired, changed or deleted meanwhile.
             OverloadedError: `limit` runs are pending or running already.
         """

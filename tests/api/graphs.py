@@ -180,6 +180,8 @@ def _steps() -> Any:
     async def double(state: Steps) -> Steps:
         get_stream_writer()({"name": "progress", "done": 0.5})
         await adispatch_custom_event("halfway", {"number": state["number"]})
+        if state["number"] == -2:
+            raise TimeoutError("of the graph's own")
         if state["number"] < 0:
             raise ArithmeticError("/etc/secret must not reach a client")
         return {"doubled": state["number"] * 2, "trail": ["double"]}
@@ -191,7 +193,7 @@ def _steps() -> Any:
 
 
 steps = _steps()
-"""No messages: writes custom events, fails on negative numbers."""
+"""No messages: writes custom events, fails on negative numbers, on -2 by a timeout of its own."""
 
 
 def _gated() -> Any:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import uuid
 from typing import Any
 
 import pytest
@@ -258,3 +259,24 @@ async def test_meta_routes(client: Client) -> None:
     metrics = (await client.get("/metrics")).text
     assert 'threadline_runs_total{status="success"} 1.0' in metrics
     assert 'threadline_tokens_total{agent="inner",direction="output",model="unknown"} 3.0' in metrics
+
+
+async def test_what_does_not_wait_cannot_be_resumed(client: Client) -> None:
+    thread_id = (await _invoke(client, "chat", input="hi"))["thread_id"]
+    for path in ("invoke", "stream", "events"):
+        response = await client.post(f"/agents/chat/{path}", json={"resume": "yes", "thread_id": thread_id})
+        assert (response.status_code, response.json()["error"]["code"]) == (409, "conflict")
+    response = await client.post("/agents/chat/invoke", json={"resume": "yes", "thread_id": str(uuid.uuid4())})
+    assert response.status_code == 404
+    assert len((await client.get(f"/threads/{thread_id}/runs")).json()) == 1
+
+
+async def test_of_many_resumes_one_is_taken(client: Client) -> None:
+    thread_id = (await _invoke(client, "approval", input="pay"))["thread_id"]
+    body = {"thread_id": thread_id}
+    responses = await asyncio.gather(
+        *(client.post("/agents/approval/invoke", json={**body, "resume": f"answer {n}"}) for n in range(50))
+    )
+    assert sorted(response.status_code for response in responses) == [200, *[409] * 49]
+    (taken,) = [n for n, response in enumerate(responses) if response.status_code == 200]
+    assert responses[taken].json()["answer"] == f"Done: transferred 5: answer {taken}."

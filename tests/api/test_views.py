@@ -139,6 +139,12 @@ async def test_failures_are_told(client: Client, sdk: LangGraphClient) -> None:
     ]
 
 
+async def test_a_timeout_of_the_graphs_own_is_no_timeout_of_the_run(client: Client, sdk: LangGraphClient) -> None:
+    run = await _began(sdk, "steps", {"number": -2}, ["values"])
+    told = _told(_parsed(await _followed(client, "steps", run["run_id"])))
+    assert [(name, data.get("code")) for name, data in told] == [("error", "graph_error"), ("end", None)]
+
+
 async def test_a_cancelled_run(client: Client, sdk: LangGraphClient) -> None:
     with gate("cancelled") as held:
         thread_id = str(uuid.uuid4())

@@ -189,6 +189,26 @@ async def test_reject_refuses_while_a_run_is_pending_or_running(storage: Storage
     assert await storage.queue.enqueue(rejecting) == []
 
 
+async def test_only_a_thread_that_waits_at_an_interrupt_can_be_resumed(storage: Storage) -> None:
+    thread = make_thread()
+    await enqueued(storage, thread)
+    resuming = make_run(thread.thread_id, multitask_strategy="reject")
+    with pytest.raises(ConflictError, match="already running"):
+        await storage.queue.enqueue(resuming, resuming=True)
+    run = await claimed(storage)
+    waiting = Outcome(status="success", thread_status="interrupted", interrupts=b'{"t":[{"id":"i","value":1}]}')
+    await storage.queue.finish(run.run_id, 1, waiting, events=0)
+    assert await storage.queue.enqueue(resuming, resuming=True) == []
+    run = await claimed(storage)
+    await storage.queue.finish(run.run_id, 1, DONE, events=0)
+    late = make_run(thread.thread_id, multitask_strategy="reject")
+    with pytest.raises(ConflictError, match="waits at no interrupt"):
+        await storage.queue.enqueue(late, resuming=True)
+    with pytest.raises(NotFoundError):
+        await storage.queue.enqueue(make_run(str(uuid.uuid4())), resuming=True)
+    assert await storage.queue.enqueue(late) == []
+
+
 async def test_of_many_rejecting_runs_exactly_one_wins(storage: Storage) -> None:
     thread = make_thread()
     runs = [make_run(thread.thread_id, multitask_strategy="reject") for _ in range(100)]

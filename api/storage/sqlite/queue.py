@@ -77,6 +77,7 @@ class SqliteRunQueue(RunQueue):
         access: AccessFilter | None = None,
         limit: int | None = None,
         fired: FiredCron | None = None,
+        resuming: bool = False,
     ) -> Sequence[Run]:
         run_columns = rows.run_parameters(run)
         changes = {
@@ -89,7 +90,7 @@ class SqliteRunQueue(RunQueue):
         def enqueue(connection: sqlite3.Connection) -> Sequence[sqlite3.Row]:
             if claim is not None and connection.execute(self._queries["fire_cron"], claim).rowcount == 0:
                 raise FencedError("The cron was fired, changed or deleted meanwhile.")
-            return self._enqueue(connection, run_columns, thread_columns, changes, access, limit)
+            return self._enqueue(connection, run_columns, thread_columns, changes, access, limit, resuming=resuming)
 
         quick = len(run_columns["kwargs"]) <= QUICK_BYTES
         # On the commit, even if the caller is gone by then.
@@ -107,6 +108,8 @@ class SqliteRunQueue(RunQueue):
         changes: Parameters,
         access: AccessFilter | None,
         limit: int | None,
+        *,
+        resuming: bool,
     ) -> Sequence[sqlite3.Row]:
         made = thread is not None and db.execute(self._queries["insert_thread"], thread).rowcount > 0
         if access is not None and not made:
@@ -115,6 +118,8 @@ class SqliteRunQueue(RunQueue):
             if held is None or not access.matches(loads(held["metadata"])):
                 raise NotFoundError("Thread or assistant not found.", field="thread_id")
         marked = self._make_way(db, run)
+        if resuming:
+            self._check_waits(db, run["thread_id"])
         if limit is not None and db.execute(self._queries["count_active_runs"]).fetchone()[0] >= limit:
             raise OverloadedError(f"{limit} runs wait or execute already.")
         busy = {"thread_id": run["thread_id"], "now": rows.now(), **changes}
@@ -138,6 +143,11 @@ class SqliteRunQueue(RunQueue):
             return []
         marks = {"thread_id": thread_id, "action": strategy, "now": rows.now()}
         return db.execute(self._queries["mark_active_runs_of_thread"], marks).fetchall()
+
+    def _check_waits(self, db: sqlite3.Connection, thread_id: str) -> None:
+        held = first(db.execute(self._queries["get_thread"], {"thread_id": thread_id}))
+        if held is not None and not loads(held["interrupts"]):
+            raise ConflictError("The thread waits at no interrupt: there is nothing to resume.", field="resume")
 
     async def claim(self, worker_id: str, lease_seconds: float) -> Run | None:
         def claim(connection: sqlite3.Connection) -> sqlite3.Row | None:
