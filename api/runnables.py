@@ -4,11 +4,11 @@ input ──> runnable ──> output: the whole of it, which is the state
              └─ custom events: the chunks of its stream, as they come
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any, cast
 
-from langchain_core.messages import AIMessageChunk, BaseMessageChunk, message_chunk_to_message
+from langchain_core.messages import AIMessageChunk, BaseMessage, BaseMessageChunk, message_chunk_to_message
 from langchain_core.messages.ai import add_ai_message_chunks
 from langchain_core.output_parsers import BaseCumulativeTransformOutputParser
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableSequence
@@ -83,6 +83,11 @@ class RunnableGraph(Pregel[Any, Any, Any, Any]):
     async def aget_graph(self, config: RunnableConfig | None = None, *, xray: int | bool = False) -> Any:
         """The Runnable's own steps."""
         return self.runnable.get_graph(config)
+
+
+def is_told(update: Mapping[str, Any]) -> bool:
+    """Whether an update of the graph is but the output that its chunks have told; a message may have calls besides."""
+    return _NODE in update and not isinstance(update[_NODE], BaseMessage)
 
 
 def _type(runnable: AnyRunnable, which: str) -> Any:

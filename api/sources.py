@@ -19,7 +19,7 @@ from api.protocols.astream_events import EventsFold
 from api.protocols.langgraph import LangGraphFold
 from api.protocols.native import STREAM_MODES, Dispatched, Namespace, NativeFold
 from api.registry import AnyGraph
-from api.runnables import OutputChunk, RunnableGraph
+from api.runnables import OutputChunk, RunnableGraph, is_told
 from api.schemas import EndStatus, Run
 from api.tracker import RunTracker
 
@@ -88,13 +88,16 @@ async def _native(
 ) -> Entries:
     config = {**config, "callbacks": [*cast("list[BaseCallbackHandler]", config["callbacks"]), _Dispatched()]}
     fold.speaks = lambda namespace: _speaks(graph, namespace)
+    plain = isinstance(graph, RunnableGraph)
     # What a Runnable streams is its output: what models say inside of it is not told beside that.
-    modes = [mode for mode in STREAM_MODES if mode != "messages" or not isinstance(graph, RunnableGraph)]
+    modes = [mode for mode in STREAM_MODES if mode != "messages" or not plain]
     stream = graph.astream(graph_input, config, stream_mode=modes, subgraphs=True, **options)
     async with aclosing(cast("AsyncGenerator[tuple[Namespace, str, Any]]", stream)) as parts:
         async for namespace, mode, payload in parts:
-            chunk = isinstance(payload, OutputChunk)
-            yield fold.feed_output(payload.data) if chunk else fold.feed(mode, payload, namespace)
+            if isinstance(payload, OutputChunk):
+                yield fold.feed_output(payload.data)
+            elif not (plain and mode == "updates" and is_told(payload)):
+                yield fold.feed(mode, payload, namespace)
 
 
 def _speaks(graph: AnyGraph, namespace: Namespace) -> bool:

@@ -204,6 +204,8 @@ class NativeFold:
         match chunk:
             case str():
                 return self._say(chunk)
+            case AIMessage():
+                return self._piece(chunk, {}, ())
             case BaseMessage():
                 return self._say(str(chunk.text))
             case _:

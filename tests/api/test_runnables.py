@@ -129,11 +129,14 @@ async def test_a_model_by_itself(client: Client, sdk: LangGraphClient) -> None:
     assert [frame.data["args"] for frame in calling if frame.event == "tool_call"] == [{"x": 1}]
 
 
-async def test_parts_that_add_up(sdk: LangGraphClient) -> None:
+async def test_parts_that_add_up(client: Client, sdk: LangGraphClient) -> None:
     output = await sdk.runs.wait(None, "both", input="Hi")
     assert isinstance(output, dict)
     assert (output["text"], output["reply"]["type"], output["length"]) == ("One two three.", "ai", 2)
     assert output["reply"]["content"] == "One two three."
+    native = await client.run("both")
+    assert {frame.event for frame in native} == {"run", "custom", "answer", "end"}
+    assert native[-2].data["answer"].keys() == output.keys()
 
 
 async def test_a_lot_goes_in_and_out(client: Client, sdk: LangGraphClient) -> None:
