@@ -45,6 +45,7 @@ from api.states import States
 from api.storage.base import Storage
 from api.storage.sqlite import SqliteStorage
 from api.storage.sqlite.checkpoints import SqliteCheckpoints, open_checkpoints
+from api.storage.sqlite.folder import Folder
 from api.storage.sqlite.store import open_store
 from api.store_config import load_store_config
 from api.store_items import StoreItems
@@ -173,21 +174,20 @@ class Threadline:
         folder = settings.storage_dir
         store_config = load_store_config(settings.config)
         serde = load_serde(settings.config, max_bytes=settings.max_state_bytes)
-        folder.mkdir(parents=True, exist_ok=True)
-        if self._given_storage is None:
-            self.storage = SqliteStorage(
-                folder / "threadline.sqlite",
-                search_seconds=settings.search_timeout,
-                max_answer_bytes=settings.max_answer_bytes,
-            )
-        else:
-            self.storage = self._given_storage
-        await self.storage.open()
-        stack.push_async_callback(self.storage.close)
-        checkpointer = await stack.enter_async_context(open_checkpoints(folder / "checkpoints.sqlite", serde))
-        store = await stack.enter_async_context(
-            open_store(folder / "store.sqlite", ttl=store_config.ttl, index=store_config.index)
+        self.storage = self._given_storage or SqliteStorage(
+            folder / "threadline.sqlite",
+            search_seconds=settings.search_timeout,
+            max_answer_bytes=settings.max_answer_bytes,
         )
+        data = Folder(folder, records=self._given_storage is None)
+        stack.push_async_callback(data.close)
+        async with data.opening():
+            await self.storage.open()
+            stack.push_async_callback(self.storage.close)
+            checkpointer = await stack.enter_async_context(open_checkpoints(folder / "checkpoints.sqlite", serde))
+            store = await stack.enter_async_context(
+                open_store(folder / "store.sqlite", ttl=store_config.ttl, index=store_config.index)
+            )
         self.store_items = StoreItems(store, store_config, max_items=settings.max_store_items)
         self.registry = Registry(entries, checkpointer=checkpointer, store=store)
         return checkpointer

@@ -9,6 +9,7 @@ Any number of processes may do it to one database at one time: each step is righ
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
@@ -19,12 +20,18 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from api.errors import ConflictError
 from api.storage.base import Storage
 
+logger = logging.getLogger(__name__)
+
 _STEP = 50
 """Runs or threads looked up at one time."""
 _PAUSE = 0.002
 """Seconds between what is done for one run or thread and for the next."""
 _LEFT_SECONDS = 600.0
 """How long ago a run ended whose process must be dead, as it has not deleted it."""
+_ORPHAN_SECONDS = 24 * 3600.0
+"""How old the checkpoints of a thread must be that the records do not know: it may be about to be made."""
+FEW_ORPHANS = 10
+"""A process that died has left no more; it is the records, then, that lack something."""
 
 
 class Checkpoints(Protocol):
@@ -38,6 +45,9 @@ class Checkpoints(Protocol):
 
     async def athread_ids(self, *, after: str = "", limit: int = 100) -> Sequence[str]:
         """A page of the ids of all threads that have checkpoints."""
+
+    async def alast_made(self, thread_id: str) -> datetime | None:
+        """When the last checkpoint of a thread was made; None if it does not say."""
 
     async def areclaim(self) -> None:
         """Gives the disk back that deleted checkpoints took."""
@@ -124,21 +134,39 @@ class Retention:
                 swept.threads += await self.delete_thread(thread_id)
         return swept
 
-    async def delete_orphans(self) -> int:
-        """Deletes checkpoints whose thread is gone: it goes first, and its process died before they went.
+    async def delete_orphans(self, *, most: int | None = FEW_ORPHANS) -> int:
+        """Deletes old checkpoints whose thread is gone: it goes first, and its process died before they went.
+
+        Args:
+            most: if there are more, all of them stay, as it may be the threads that are missing; None: however many.
 
         Returns:
             Of how many threads.
         """
-        count, after = 0, ""
+        orphans = [thread_id async for thread_id in self._orphans()]
+        if most is not None and len(orphans) > most:
+            logger.error(
+                "there are checkpoints of %d threads that the records do not know, and they stay; if those threads are "
+                "not wanted, `threadline prune --orphans` deletes them",
+                len(orphans),
+            )
+            return 0
+        for thread_id in orphans:
+            if not self._dry_run:
+                logger.warning("thread %s is gone: the checkpoints that were left of it are deleted", thread_id)
+            await self._do(self._checkpoints.adelete_thread, thread_id)
+        return len(orphans)
+
+    async def _orphans(self) -> AsyncIterator[str]:
+        before, after = _ago(_ORPHAN_SECONDS), ""
         while page := await self._checkpoints.athread_ids(after=after, limit=_STEP):
             after = page[-1]
             known = set(await self._storage.records.known_threads(page))
             for thread_id in page:
                 if thread_id not in known:
-                    count += 1
-                    await self._do(self._checkpoints.adelete_thread, thread_id)
-        return count
+                    made = await self._checkpoints.alast_made(thread_id)
+                    if made is not None and made <= before:
+                        yield thread_id
 
     async def expire_threads(self) -> Swept:
         """Does with the threads that have expired as was asked of them."""

@@ -1,4 +1,4 @@
-"""The command line: `threadline serve`, `ask`, `prune` and `backup`.
+"""The command line: `threadline serve`, `ask`, `prune`, `backup` and `adopt`.
 
 What a command needs is imported when it runs, so that `--help` answers at once.
 """
@@ -126,6 +126,9 @@ def _prune(
     events: Annotated[
         bool, typer.Option("--events", help="Keep those threads; drop the events of runs that ended so long ago.")
     ] = False,
+    orphans: Annotated[
+        bool, typer.Option("--orphans", help="Delete the states of all threads that the records do not know.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
     vacuum: Annotated[
         bool,
@@ -146,7 +149,10 @@ def _prune(
         age = None if older_than is None else seconds(older_than)
     except ValueError as exc:
         raise typer.BadParameter(f"--older-than: {exc}") from exc
-    prune(PruneOptions(config, age, keep_latest=keep_latest, events=events, dry_run=dry_run, vacuum=vacuum))
+    options = PruneOptions(
+        config, age, keep_latest=keep_latest, events=events, orphans=orphans, dry_run=dry_run, vacuum=vacuum
+    )
+    prune(options)
 
 
 @app.command("backup")
@@ -161,6 +167,17 @@ def _backup(
     from api.cli.backup import backup
 
     backup(config, folder)
+
+
+@app.command("adopt")
+def _adopt(config: Config = _CONFIG) -> None:
+    """Lets a server go on with the data folder as it is, when its files do not belong together.
+
+    Without the records, the states of their threads are out of reach; without the states, threads begin anew.
+    """
+    from api.cli.adopt import adopt
+
+    adopt(config)
 
 
 def _body(question: str | None, thread: str | None, resume: str | None, context: str | None) -> dict[str, Any]:

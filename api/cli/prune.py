@@ -13,11 +13,12 @@ from api.checkpointer_config import load_checkpointer_config
 from api.cli.environment import read_settings
 from api.cli.terminal import fail
 from api.errors import ThreadlineError
-from api.retention import Retention, Swept
+from api.retention import FEW_ORPHANS, Retention, Swept
 from api.settings import Settings
 from api.storage.sqlite import SqliteStorage
 from api.storage.sqlite.checkpoints import open_checkpoints
 from api.storage.sqlite.files import FILES, data_files
+from api.storage.sqlite.folder import Folder
 from api.storage.sqlite.space import vacuum
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 24 * 3600, "w": 7 * 24 * 3600}
@@ -33,6 +34,8 @@ class PruneOptions:
     """Seconds."""
     keep_latest: bool
     events: bool
+    orphans: bool
+    """Also of more threads than dead processes leave."""
     dry_run: bool
     vacuum: bool
 
@@ -75,9 +78,10 @@ def prune(options: PruneOptions) -> None:
 async def _prune(settings: Settings, options: PruneOptions) -> Swept:
     storage = SqliteStorage(settings.storage_dir / FILES[0])
     async with contextlib.AsyncExitStack() as stack:
-        await storage.open()
-        stack.push_async_callback(storage.close)
-        checkpoints = await stack.enter_async_context(open_checkpoints(settings.storage_dir / FILES[1]))
+        async with Folder(settings.storage_dir).opening():
+            await storage.open()
+            stack.push_async_callback(storage.close)
+            checkpoints = await stack.enter_async_context(open_checkpoints(settings.storage_dir / FILES[1]))
         retention = Retention(storage, checkpoints, dry_run=options.dry_run)
         swept = await retention.expire_threads() + await retention.delete_left()
         if options.older_than is not None:
@@ -90,7 +94,7 @@ async def _prune(settings: Settings, options: PruneOptions) -> Swept:
         asked = options.older_than if options.events else None
         if ages := [age for age in (asked, settings.events_ttl or None) if age is not None]:
             swept.events = await retention.drop_events(min(ages))
-        swept.orphans = await retention.delete_orphans()
+        swept.orphans = await retention.delete_orphans(most=None if options.orphans else FEW_ORPHANS)
         if not options.dry_run:
             await retention.reclaim()
     return swept

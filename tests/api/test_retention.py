@@ -239,7 +239,7 @@ async def test_long_run_is_dropped_in_steps(config: Path, data: Path) -> None:
 
 def _assert_nothing_is_left(data: Path) -> None:
     counts = _counts(data)
-    expected = {"assistants", "assistant_versions", "store_migrations", "vector_migrations"}
+    expected = {"assistants", "assistant_versions", "store_migrations", "vector_migrations", "threadline_folder"}
     assert {name: count for name, count in counts.items() if count and name.split("/")[1] not in expected} == {}
 
 
@@ -325,7 +325,9 @@ async def test_rolled_back_run_leaves_nothing(client: Client, sdk: Sdk, data: Pa
     assert _orphans(data) == []
 
 
-async def test_what_a_killed_process_left_goes(serve: Serve, data: Path) -> None:
+async def test_what_a_killed_process_left_goes(serve: Serve, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # However new it is.
+    monkeypatch.setattr("api.retention._ORPHAN_SECONDS", -60.0)
     async with serve() as client, _stock(client) as sdk:
         kept = (await client.run("steps", {"number": 1}))[0].data["thread_id"]
         gone = (await client.run("steps", {"number": 1}))[0].data["thread_id"]

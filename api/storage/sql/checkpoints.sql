@@ -85,6 +85,11 @@ WITH RECURSIVE ids (thread_id) AS (
 )
 SELECT thread_id FROM ids WHERE thread_id IS NOT NULL;
 
+-- name: last_of_thread
+SELECT * FROM (SELECT checkpoint_id FROM checkpoints WHERE thread_id = :thread_id ORDER BY rowid DESC LIMIT 1)
+UNION ALL
+SELECT * FROM (SELECT checkpoint_id FROM writes WHERE thread_id = :thread_id ORDER BY rowid DESC LIMIT 1);
+
 -- name: delete_writes_of_runs
 DELETE FROM writes WHERE (thread_id, checkpoint_ns, checkpoint_id) IN (
     SELECT thread_id, checkpoint_ns, checkpoint_id FROM checkpoints

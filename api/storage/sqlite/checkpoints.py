@@ -16,8 +16,10 @@ import asyncio
 import contextlib
 import json
 import sqlite3
+import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -51,6 +53,8 @@ _PAGE = 100
 _DELETED_ROWS = 200
 _DELETED_BYTES = 256 << 10
 """Deleted in one transaction of a thread that goes, give or take a row."""
+
+_UUID_EPOCH = datetime(1582, 10, 15, tzinfo=UTC)
 
 _Key = tuple[str, str]
 """Namespace and id of a checkpoint."""
@@ -416,6 +420,12 @@ class SqliteCheckpoints(BaseCheckpointSaver[Any]):
         found = await self._database.read(lambda db: db.execute(self._queries["thread_ids"], parameters).fetchall())
         return [row[0] for row in found]
 
+    async def alast_made(self, thread_id: str) -> datetime | None:
+        """When the last checkpoint of a thread was made, as its id says; None if there is none, or it does not say."""
+        parameters = {"thread_id": thread_id}
+        found = await self._database.read(lambda db: db.execute(self._queries["last_of_thread"], parameters).fetchall())
+        return max((made for row in found if (made := _made(row[0])) is not None), default=None)
+
     async def areclaim(self) -> None:
         """Gives free pages of the file back to the disk, in small steps."""
         await reclaim(self._database)
@@ -424,6 +434,16 @@ class SqliteCheckpoints(BaseCheckpointSaver[Any]):
         """All checkpoints of a thread, those that were stored last first."""
         config: RunnableConfig = {"configurable": {"thread_id": thread_id}}
         return {_key(found.config): _node(found) async for found in self.alist(config)}
+
+
+def _made(checkpoint_id: str) -> datetime | None:
+    """The time in an id, which is a UUID of version 6: tenths of microseconds since 1582."""
+    try:
+        given = uuid.UUID(checkpoint_id)
+    except ValueError:
+        return None
+    tenths = given.time_low << 28 | given.time_mid << 12 | given.time_hi_version & 0xFFF
+    return _UUID_EPOCH + timedelta(microseconds=tenths // 10) if given.version == 6 else None
 
 
 async def _next(found: AsyncIterator[T]) -> T:

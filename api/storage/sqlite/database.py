@@ -139,7 +139,7 @@ class Database:
         connection = self._connect()
         try:
             connection.execute(INCREMENTAL)
-            _use_wal(connection)
+            use_wal(connection)
             connection.execute(SHORT_LOG)
             connection.execute("PRAGMA synchronous=NORMAL")
             # It waits for the disk, so it must not come with a commit on the loop.
@@ -168,7 +168,7 @@ class Database:
         connection.execute("COMMIT")
 
 
-def _use_wal(connection: sqlite3.Connection) -> None:
+def use_wal(connection: sqlite3.Connection) -> None:
     """Switches to WAL, also while another process does the same: SQLite refuses then, rather than wait."""
     try:
         connection.execute("PRAGMA journal_mode=WAL")

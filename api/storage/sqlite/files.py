@@ -4,16 +4,19 @@
 
 While the records are locked no run is created, claimed or ended. So the copies are what a process that was killed at
 that moment would have left: no run has ended whose checkpoints are missing, no checkpoint is of a run that the records
-do not know. What then was under way goes on from its last checkpoint, as it does after a kill.
+do not know. What then was under way goes on from its last checkpoint, as it does after a kill. They are marked as a
+folder of their own: a single one of them does not fit the files that it was copied from.
 """
 
 import contextlib
 import os
 import sqlite3
+import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from api.errors import ThreadlineError
+from api.storage.sqlite.mark import Mark, write_mark
 
 FILES = ("threadline.sqlite", "checkpoints.sqlite", "store.sqlite")
 """The records with the events, the states of threads, and the store."""
@@ -47,7 +50,7 @@ def back_up(source: Path, target: Path) -> Sequence[Path]:
     files = data_files(source)
     if source / FILES[0] not in files:
         raise ThreadlineError(f"There is nothing in {source}: no server has kept its data there.")
-    target.mkdir(parents=True, exist_ok=True)
+    target.mkdir(parents=True, exist_ok=True, mode=0o700)
     if taken := [name for name in FILES if (target / name).exists()]:
         raise ThreadlineError(f"{target / taken[0]} exists already: name another folder.")
     try:
@@ -62,8 +65,9 @@ def _copy_all(files: Sequence[Path], target: Path) -> None:
         pairs = [(connection, target / f"{path.name}.partial") for path, connection in _pinned(files, stack)]
         for _, partial in pairs:
             stack.callback(partial.unlink, missing_ok=True)
+        mark = Mark(uuid.uuid4().hex, 1)
         for connection, partial in pairs:
-            _copy(connection, partial)
+            _copy(connection, partial, mark)
         for _, partial in pairs:
             partial.rename(partial.with_suffix(""))
 
@@ -85,10 +89,12 @@ def _connected(path: Path) -> contextlib.closing[sqlite3.Connection]:
     return contextlib.closing(sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None))
 
 
-def _copy(source: sqlite3.Connection, path: Path) -> None:
+def _copy(source: sqlite3.Connection, path: Path, mark: Mark) -> None:
     path.unlink(missing_ok=True)
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as copy:
         source.backup(copy, pages=_STEP_PAGES, sleep=0)
+        write_mark(copy, mark)
         # Else the first to open it would have to find room for a log beside it.
         copy.execute("PRAGMA journal_mode=DELETE")
         damage = copy.execute("PRAGMA quick_check(1)").fetchone()[0]

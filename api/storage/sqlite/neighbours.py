@@ -48,7 +48,7 @@ class Neighbours:
             OSError: the folder cannot be written, or its file system has no named pipes.
         """
         self._loop = asyncio.get_running_loop()
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         hidden = self._folder / f".{name}"
         os.mkfifo(hidden, 0o600)
         reading = os.open(hidden, os.O_RDONLY | os.O_NONBLOCK)
