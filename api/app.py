@@ -35,7 +35,7 @@ from api.request_limits import RequestLimits
 from api.request_scope import REQUEST_ID, RequestScope
 from api.responses import JsonResponse, add_error_handlers
 from api.retention import Retention
-from api.routes import agents, assistants, crons, meta, runs, store, threads
+from api.routes import agents, assistants, crons, docs, meta, runs, store, threads
 from api.run_requests import RunRequests
 from api.runs import RunRequest, Runs
 from api.schedules import Clock
@@ -242,7 +242,9 @@ class Threadline:
     async def _admit_cron(self, cron: Cron, request: RunRequest) -> None:
         """A cron that was made when nobody had to say who they are goes on as it was."""
         if self.authority is not None and cron.caller is not None:
-            await self.guard(restored(cron.caller)).runs.admit(request)
+            caller = restored(cron.caller)
+            self.authority.check_known(caller)
+            await self.guard(caller).runs.admit(request)
 
     async def _on_end(self, run: Run, outcome: Outcome, started_at: datetime) -> None:
         self.webhooks.send(run, outcome, started_at=started_at)
@@ -274,11 +276,13 @@ def create_app(
         async with threadline:
             yield
 
-    app = FastAPI(title="Threadline", lifespan=lifespan, default_response_class=JsonResponse)
+    app = FastAPI(
+        title="Threadline", lifespan=lifespan, default_response_class=JsonResponse, docs_url=None, redoc_url=None
+    )
     app.state.threadline = threadline
     _add_middleware(app, threadline)
     add_error_handlers(app)
-    for routes in (meta, agents, assistants, crons, runs, store, threads):
+    for routes in (meta, docs, agents, assistants, crons, runs, store, threads):
         app.include_router(routes.router)
     describe(app, lambda: {} if threadline.authority is None else threadline.authority.openapi)
     return app

@@ -22,6 +22,7 @@ from api.access_filter import AccessFilter, InvalidFilterError, parse
 from api.api_keys import key_auth, parse_keys
 from api.callers import Caller, kept_caller, known_caller
 from api.errors import ConfigError, ForbiddenError, RefusedError, ThreadlineError, UnauthorizedError
+from api.proofs import Proofs
 from api.registry import load_attribute, read_config
 from api.schemas import Json
 from api.settings import Settings
@@ -62,13 +63,20 @@ class Authority:
         admits_studio: whether LangGraph Studio's own header stands for a user of its own.
         hides_tenant: whether the labels that store handlers put in front of a namespace are kept from clients.
         openapi: security schemes for the OpenAPI document.
+        identities: all who can be known by now; None: that cannot be said.
 
     Raises:
         ConfigError: `auth` has no `authenticate` handler, or that asks for what there is not.
     """
 
     def __init__(
-        self, auth: Auth, *, admits_studio: bool = False, hides_tenant: bool = False, openapi: Json | None = None
+        self,
+        auth: Auth,
+        *,
+        admits_studio: bool = False,
+        hides_tenant: bool = False,
+        openapi: Json | None = None,
+        identities: frozenset[str] | None = None,
     ) -> None:
         handler = auth._authenticate_handler  # see the module's docstring
         if handler is None:
@@ -79,13 +87,14 @@ class Authority:
         self.admits_studio = admits_studio
         self.hides_tenant = hides_tenant
         self.openapi = openapi or {}
+        self._identities = identities
 
-    async def authenticate(self, arguments: Mapping[str, Any], proofs: list[str]) -> Caller:
+    async def authenticate(self, arguments: Mapping[str, Any], proofs: Proofs) -> Caller:
         """Who makes a request.
 
         Args:
             arguments: the parameters that the handler asks for.
-            proofs: texts of the request that prove who makes it: nothing that contains them is kept.
+            proofs: what of the request proves who makes it: nothing that contains it is kept.
 
         Raises:
             RefusedError: the handler refuses.
@@ -162,6 +171,15 @@ class Authority:
                 return found[-1]
         return everywhere[-1] if everywhere else None
 
+    def check_known(self, caller: Caller) -> None:
+        """Whether a caller who is kept with what they made would still be let in.
+
+        Raises:
+            UnauthorizedError: they would not: their key was taken away.
+        """
+        if self._identities is not None and caller.identity not in self._identities:
+            raise UnauthorizedError(f"{caller.identity} has no key any more")
+
     def uncovered(self) -> list[str]:
         """Operations that no handler decides about, while others are: everybody who is known may do them to all."""
         if not (self._auth._handlers or self._auth._global_handlers):
@@ -194,7 +212,10 @@ def load_auth(settings: Settings) -> Authority | None:
     keys = parse_keys(settings.api_keys.get_secret_value() or os.environ.get("THREADLINE_API_KEYS", ""))
     entry = read_config(settings.config).get("auth")
     if entry is None:
-        return Authority(key_auth(keys), hides_tenant=True, openapi=_KEYS_OPENAPI) if keys else None
+        if not keys:
+            return None
+        names = frozenset(keys.values())
+        return Authority(key_auth(keys), hides_tenant=True, openapi=_KEYS_OPENAPI, identities=names)
     if keys:
         raise ConfigError('Choose one: "auth" in langgraph.json, or THREADLINE_API_KEYS.')
     try:

@@ -8,7 +8,6 @@
 It is a middleware rather than a dependency, so that whatever is mounted on the app, by any protocol, is behind it.
 """
 
-import re
 from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -22,8 +21,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.callers import Caller
 from api.errors import InvalidRequestError, ThreadlineError
+from api.proofs import Proofs
 from api.responses import refuse
 from api.serde import loads
+from api.swagger_ui import ASSETS
 from api.web_origins import is_loopback, is_trusted_page
 
 if TYPE_CHECKING:
@@ -33,10 +34,11 @@ if TYPE_CHECKING:
 CALLER = "threadline.caller"
 """Where the caller is in the scope; not there if no authentication is configured, or the path is public."""
 
-PUBLIC_PATHS = frozenset({"/", "/ok", "/info", "/metrics", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json"})
+PUBLIC_PATHS = frozenset(
+    {"/", "/ok", "/info", "/metrics", "/docs", "/openapi.json"} | {f"/docs/{name}" for name in ASSETS}
+)
 """What LangGraph's own server answers to everybody: none of it tells of anybody's threads, runs or items."""
 
-_PROOFS = (b"authorization", b"x-api-key", b"x-service-key", b"cookie", b"proxy-authorization")
 _FORWARDED = frozenset({b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip", b"via"})
 
 
@@ -73,7 +75,8 @@ class Authentication:
 
             return studio_caller()
         arguments = await _arguments(authority.parameters, scope, headers, replay)
-        return await authority.authenticate(arguments, _proofs(headers))
+        query = QueryParams(scope.get("query_string", b""))
+        return await authority.authenticate(arguments, Proofs.of(headers, query, arguments.get("body")))
 
     def _is_studio(self, scope: Scope, headers: Mapping[bytes, bytes]) -> bool:
         """Whether it is LangGraph Studio in a browser on this machine.
@@ -164,10 +167,3 @@ def _path(scope: Scope) -> str:
     if root and path.startswith(root) and path[len(root) :][:1] in ("", "/"):
         return path[len(root) :] or "/"
     return path
-
-
-def _proofs(headers: Mapping[bytes, bytes]) -> list[str]:
-    """What the request proves itself with: whole, and without its scheme or the names of its cookies."""
-    sent = [headers[name].decode("latin-1").strip() for name in _PROOFS if name in headers]
-    parts = [part for text in sent for part in re.split(r"[ ;]+|(?<=[^=])=(?=[^=])", text)]
-    return [proof for proof in {*sent, *parts} if proof]

@@ -5,14 +5,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from api.proofs import Proofs
 from api.schemas import Json
 from api.serde import dumps, loads
 
 CALLER_SETTINGS = ("langgraph_auth_user", "langgraph_auth_user_id", "langgraph_auth_permissions")
 """Where graphs find the caller in the `configurable` part of their config: LangGraph's own names."""
-
-_SECRET_LENGTH = 8
-"""Characters: what is shorter proves nothing, and is found in any text."""
 
 
 class User(Mapping[str, Any]):
@@ -96,7 +94,7 @@ class Caller:
         return {"user": self.kept, "permissions": list(self.permissions), "studio": self.is_studio}
 
 
-def known_caller(user: Any, permissions: Sequence[str], proofs: Sequence[str] = ()) -> Caller:
+def known_caller(user: Any, permissions: Sequence[str], proofs: Proofs | None = None) -> Caller:
     """A caller out of what `authenticate` returned.
 
     Args:
@@ -111,7 +109,7 @@ def known_caller(user: Any, permissions: Sequence[str], proofs: Sequence[str] = 
     if not isinstance(fields.get("identity"), str) or not fields["identity"]:
         raise ValueError(f"authenticate returned a {type(user).__name__} that has no identity")
     named = User({**fields, "permissions": list(permissions)}, original)
-    return Caller(named.identity, named, tuple(permissions), kept=_kept(named, proofs))
+    return Caller(named.identity, named, tuple(permissions), kept=_kept(named, proofs or Proofs()))
 
 
 def kept_caller(record: Json) -> Caller:
@@ -151,13 +149,13 @@ def _dumped(dump: Callable[[], Any]) -> Json:
     return dict(dumped) if isinstance(dumped, Mapping) else {}
 
 
-def _kept(user: User, proofs: Sequence[str]) -> Json:
+def _kept(user: User, proofs: Proofs) -> Json:
     kept: Json = {}
     for name, value in user.items():
         text = dumps(value).decode()
         if isinstance(value, bytes) or (text == "null" and value is not None):
             continue  # it stays with the request
-        if not any(dumps(proof).decode()[1:-1] in text for proof in proofs if len(proof) >= _SECRET_LENGTH):
+        if not proofs.betrayed_by(name, text):
             kept[name] = loads(text)
     # The identity is what rows are told apart by: without it nothing could be kept at all.
     return {**kept, "identity": user.identity}

@@ -2,6 +2,7 @@
 
 import time
 from typing import Any
+from urllib.parse import urlsplit
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -32,11 +33,13 @@ class RequestScope:
             return
         began = time.perf_counter()
         origin = Origin.of(scope["headers"])
+        host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "")
 
         async def identified(message: Message) -> None:
             if message["type"] in ("http.response.start", "websocket.accept"):
                 MutableHeaders(scope=message)[REQUEST_ID] = origin.request_id
             if message["type"] == "http.response.start":
+                _harden(MutableHeaders(scope=message), host)
                 seconds = time.perf_counter() - began
                 self._metrics.answered(scope["method"], _route(scope), message["status"], seconds)
             await send(message)
@@ -47,6 +50,16 @@ class RequestScope:
                 await self._app(scope, receive, identified)
         finally:
             leave(token)
+
+
+def _harden(headers: MutableHeaders, host: str) -> None:
+    """No browser takes an answer for what it is not, and no answer leads to a host that only the request names."""
+    headers.setdefault("x-content-type-options", "nosniff")
+    target = urlsplit(headers.get("location", ""))
+    if target.scheme and target.netloc == host:
+        # The router's redirects to a path without its last slash. Two slashes at the front would name a host again.
+        path = f"/{target.path.lstrip('/')}"
+        headers["location"] = f"{path}?{target.query}" if target.query else path
 
 
 def _route(scope: Scope) -> str | None:

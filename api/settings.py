@@ -29,6 +29,8 @@ class Settings(BaseSettings):
     LangGraph Studio's and those of this machine, which a list adds to."""
     allowed_hosts: list[str] = []
     """Names by which a server may be called that listens on this machine and asks nobody who they are; `*` for any."""
+    trusted_proxies: list[str] = []
+    """Addresses, or networks, whose `X-Forwarded-For` and `-Proto` tell who sends a request."""
     max_body_bytes: int = Field(default=1 << 20, ge=1)
     max_concurrent_runs: int = Field(default=128, ge=1)
     """Runs that execute at one time; further ones wait in the queue."""

@@ -31,12 +31,16 @@ _NEVER = tuple(
         ipaddress.ip_network,
         (
             "192.0.0.0/24",
+            "192.88.99.0/24",
             "::/96",
             "::ffff:0:0/96",
+            "::ffff:0:0:0/96",
             "64:ff9b::/96",
             "64:ff9b:1::/48",
             "2001::/32",
             "2002::/16",
+            "3fff::/20",
+            "5f00::/16",
             "fec0::/10",
         ),
     )
@@ -187,10 +191,16 @@ class WebhookConfig(BaseModel):
 
     @model_validator(mode="after")
     def _fill_in(self) -> Self:
-        self.headers = {name: _filled(value, self.env_prefix) for name, value in self.headers.items()}
+        filled = {name: _filled(value, self.env_prefix) for name, value in self.headers.items()}
+        secret = [name for name, value in self.headers.items() if filled[name] != value or _SECRET.search(name)]
+        if secret and not self.url.allowed_domains:
+            # Whoever may create a run says which host gets them.
+            raise ValueError(f"the header {secret[0]} is secret: name in url.allowed_domains the hosts that may get it")
+        self.headers = filled
         return self
 
 
+_SECRET = re.compile("auth|cookie|token|key|secret|signature|password", re.IGNORECASE)
 _TEMPLATE = re.compile(r"\$\{\{\s*([^}]+?)\s*\}\}")
 
 

@@ -188,6 +188,8 @@ def _run(options: ServeOptions, sockets: list[socket.socket]) -> None:
         limit_concurrency=settings.max_connections + 1,
         log_config=None,
         access_log=options.access_log,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=settings.trusted_proxies,
         # Streams end when the runs have been drained; this is for clients that do not read.
         timeout_graceful_shutdown=math.ceil(settings.shutdown_grace) + 1,
     )

@@ -20,6 +20,7 @@ from api.app import Threadline, create_app
 from api.auth import Authority, load_auth
 from api.callers import User, known_caller
 from api.errors import ConfigError
+from api.proofs import Proofs
 from api.settings import Settings
 from tests.api.test_crons import MORNING, FakeClock
 from tests.serving import serving
@@ -488,6 +489,37 @@ class TestIdentity:
             for proof in (b"the-token-of-a", b"the-key-of-a"):
                 assert proof not in file.read_bytes(), file
 
+    async def test_credentials_are_kept_nowhere_wherever_they_are_read_from(self, tmp_path: Path) -> None:
+        source = """
+        @auth.authenticate
+        async def authenticate(headers, query_params):
+            email = headers.get(b"x-auth-request-email", b"").decode()
+            sent = [headers.get(name, b"").decode() for name in (b"x-session-id", b"x-tenant-proof", b"cookie")]
+            return {
+                "identity": "a", "email": email, "sid": sent[0], "access": {"token": sent[1]},
+                "jar": sent[2].split("=")[1], "ticket": query_params["access_token"], "password": "pass-of-a-1", "plan": "the-plan-of-a",
+            }
+        """
+        sent = {
+            "x-session-id": "the-session-of-a",
+            "x-tenant-proof": "the-proof-of-a",
+            "x-auth-request-email": "a@mail.example",
+            "cookie": "sid=the-cookie-of-a",
+            "authorization": "Basic YTpwYXNzLW9mLWEtMQ==",
+            "x-plan": "the-plan-of-a",
+        }
+        async with client_of(written(tmp_path, source)) as client:
+            query = "access_token=the-ticket-of-a"
+            thread = (await client.post(f"/threads?{query}", json={}, headers=sent)).json()["thread_id"]
+            body = {"assistant_id": "whoami", "input": {}}
+            answer = await client.post(f"/threads/{thread}/runs/wait?{query}", json=body, headers=sent)
+            seen = answer.json()["seen"]["user"]
+            assert (seen["email"], seen["plan"]) == ("a@mail.example", "the-plan-of-a")
+            assert not seen.keys() & {"sid", "access", "jar", "ticket", "password"}
+        for file in filter(Path.is_file, (tmp_path / ".threadline").rglob("*")):
+            for proof in (b"session-of-a", b"proof-of-a", b"cookie-of-a", b"ticket-of-a", b"pass-of-a"):
+                assert proof not in file.read_bytes(), (file, proof)
+
     async def test_a_client_cannot_say_who_it_is_in_its_config(self, tmp_path: Path) -> None:
         claimed = {"langgraph_auth_user": {"identity": "admin"}, "langgraph_auth_user_id": "admin"}
         for source in (ANYBODY, None):
@@ -558,7 +590,7 @@ async def own(ctx, value):
             identity = "a"
             token = "the-secret-token"
 
-        caller = known_caller(Account(), ["p"], ["the-secret-token"])
+        caller = known_caller(Account(), ["p"], Proofs(["the-secret-token"]))
         assert isinstance(caller.user, User)
         assert caller.user.token == "the-secret-token"
         assert (caller.user["identity"], caller.user.permissions, next(iter(caller.user))) == (

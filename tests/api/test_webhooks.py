@@ -253,7 +253,7 @@ async def test_end_cuts_what_takes_longer_than_the_grace(caplog: pytest.LogCaptu
 async def test_headers_and_fields_are_those_of_the_config() -> None:
     config = WebhookConfig.model_validate(
         {
-            "url": {"require_https": False, "disable_loopback": False},
+            "url": {"require_https": False, "allowed_domains": ["localhost"]},
             "headers": {"authorization": "Bearer x", "Content-Type": "application/cloudevents+json"},
             "allowed_fields": ["run_id", "status"],
         }
@@ -370,6 +370,9 @@ async def test_url_is_refused(url: str, rules: Any, complaint: str) -> None:
         ("::127.0.0.1", "blocked IP range"),
         ("64:ff9b::7f00:1", "blocked IP range"),
         ("2002:7f00:1::", "blocked IP range"),
+        ("::ffff:0:127.0.0.1", "blocked IP range"),
+        ("192.88.99.1", "blocked IP range"),
+        ("5f00::1", "blocked IP range"),
         ("2001:0:1::1", "blocked IP range"),
         ("fec0::1", "blocked IP range"),
     ],
@@ -452,9 +455,10 @@ def test_headers_are_filled_in_from_the_environment(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("LG_WEBHOOK_TOKEN", "secret")
     monkeypatch.setenv("HOOK_A", "a")
     headers = {"Authorization": "Bearer ${{ env.LG_WEBHOOK_TOKEN }}", "X-Plain": "{{ env.HOOK_A }}"}
-    config = load_webhook_config(_file(tmp_path, webhooks={"headers": headers}))
+    url = {"allowed_domains": ["hooks.example.com"]}
+    config = load_webhook_config(_file(tmp_path, webhooks={"url": url, "headers": headers}))
     assert config.headers == {"Authorization": "Bearer secret", "X-Plain": "{{ env.HOOK_A }}"}
-    section = {"env_prefix": "HOOK_", "headers": {"X": "${{env.HOOK_A}}-${{ env.HOOK_A }}"}}
+    section = {"env_prefix": "HOOK_", "url": url, "headers": {"X": "${{env.HOOK_A}}-${{ env.HOOK_A }}"}}
     assert load_webhook_config(_file(tmp_path, webhooks=section)).headers == {"X": "a-a"}
 
 
@@ -472,13 +476,19 @@ def test_http_section_disables_webhooks(tmp_path: Path) -> None:
         ({"url": {"allowed_domains": [""]}}, "webhooks.url.allowed_domains.0"),
         ({"allowed_fields": ["secrets"]}, "webhooks.allowed_fields"),
         ({"headers": {"X": 1}}, "webhooks.headers.X"),
+        ({"headers": {"Authorization": "Bearer x"}}, "name in url.allowed_domains"),
+        ({"headers": {"x-hook-token": "x"}, "url": {"allowed_ports": [443]}}, "name in url.allowed_domains"),
+        ({"headers": {"X": "${{ env.LG_WEBHOOK_SET }}"}}, "name in url.allowed_domains"),
         ({"headers": {"X": "${{ env.HOME }}"}}, "HOME does not begin with LG_WEBHOOK_"),
         ({"headers": {"X": "${{ env.LG_WEBHOOK_ABSENT }}"}}, "LG_WEBHOOK_ABSENT is not set"),
         ({"headers": {"X": "${{ secrets.TOKEN }}"}}, "is not a reference like"),
         ({"headers": {"X": "${{ env.LG_WEBHOOK_A.B }}"}}, "is not a reference like"),
     ],
 )
-def test_section_that_does_not_fit_stops_the_start(tmp_path: Path, section: Any, told: str) -> None:
+def test_section_that_does_not_fit_stops_the_start(
+    tmp_path: Path, section: Any, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LG_WEBHOOK_SET", "s")
     with pytest.raises(ConfigError) as error:
         load_webhook_config(_file(tmp_path, webhooks=section))
     assert told in error.value.message
@@ -559,6 +569,8 @@ async def test_redirect_to_a_private_address_is_not_followed() -> None:
         "http://①②⑦.⓪.⓪.①/",
         "http://[::ffff:127.0.0.1]/",
         "http://[64:ff9b::7f00:1]/",
+        "http://[::ffff:0:127.0.0.1]/",
+        "http://192.88.99.1/",
     ],
 )
 async def test_no_trick_with_the_url_reaches_this_machine(url: str) -> None:
