@@ -20,6 +20,7 @@ from api.boundary import Boundary
 from api.callers import Caller
 from api.checkpoint_serde import load_serde
 from api.checkpointer_config import ThreadTtl, load_checkpointer_config
+from api.containment import containing
 from api.cron_scheduler import CronScheduler
 from api.crons import Crons
 from api.errors import StorageError, ThreadlineError, is_storage_failure
@@ -141,6 +142,7 @@ class Threadline:
             self.runs.end_streams()
 
     async def _open(self, stack: contextlib.AsyncExitStack) -> None:
+        stack.enter_context(containing())
         config = self.settings.config
         entries = load(config)
         self.authority = load_auth(self.settings)

@@ -4,11 +4,13 @@ It is a middleware rather than an error handler, so that the CORS headers, which
 answers too.
 """
 
+import asyncio
 import logging
 
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.containment import contained, held, unescaped
 from api.errors import StorageError, ThreadlineError, is_storage_failure
 from api.responses import error_response
 
@@ -35,10 +37,13 @@ class Boundary:
             await send(message)
 
         try:
-            await self._app(scope, receive, noted)
+            with contained():
+                await held(self._app(scope, receive, noted))
         except ClientDisconnect:
             logger.debug("%s %r: the client went before its request was whole", scope["method"], scope["path"])
         except Exception as exc:
+            if isinstance(unescaped(exc), asyncio.CancelledError):
+                raise unescaped(exc) from None  # a stream that cuts itself, as the server ends
             if scope["type"] != "http":
                 raise
             logger.exception("%s %r failed", scope["method"], scope["path"])

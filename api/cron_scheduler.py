@@ -12,6 +12,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 
+from api.containment import contained, held
 from api.crons import run_of
 from api.errors import FencedError, InvalidRequestError, StorageError, ThreadlineError
 from api.run_requests import RunRequests
@@ -68,10 +69,11 @@ class CronScheduler:
         await asyncio.gather(self._task, return_exceptions=True)
 
     async def _fire_forever(self) -> None:
-        while True:
-            async with self._firing:
-                following = await self._fire_due()
-            await self._wait(following)
+        with contained():
+            while True:
+                async with self._firing:
+                    following = await self._fire_due()
+                await self._wait(following)
 
     async def _wait(self, until: datetime | None) -> None:
         """Until a cron is due, or changed."""
@@ -105,7 +107,7 @@ class CronScheduler:
     async def _fire(self, cron: Cron, now: datetime) -> None:
         following = _following(cron, now)
         try:
-            await self._runs.create(await self._request(cron), FiredCron(cron, following))
+            await self._runs.create(await held(self._request(cron)), FiredCron(cron, following))
         except FencedError:
             return  # If it was only changed, it is still due.
         except StorageError:

@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar, cast, get_type_hints
 
@@ -22,8 +22,9 @@ from langgraph.types import Command, StateSnapshot
 
 from api import sources
 from api.callers import of_graph
+from api.containment import contained, held, unescaped
 from api.errors import FactoryError, FencedError, RunError, StorageError, is_storage_failure, run_error
-from api.events import Entry
+from api.events import Entry, end
 from api.logs import logged
 from api.metrics import Metrics
 from api.native_inputs import UNFITTED, fitted
@@ -45,7 +46,11 @@ _LONGEST_LAG = 0.005
 """Seconds that a run which only appends may be ahead of its readers."""
 
 _RETRY_SECONDS = 1.0
-"""After the storage failed to end a run."""
+"""After an attempt to end a run failed."""
+_TRIES = 3
+"""To end a run, while the storage works."""
+_STATE_SECONDS = 30.0
+"""That the state of a thread may take to be read at a run's end: a factory of the user's may open it."""
 
 T = TypeVar("T")
 
@@ -137,35 +142,74 @@ class Executor:
         Raises:
             asyncio.CancelledError: the task was cancelled and no client asked for that: the run is given back to the
                 queue, for another attempt to go on from its last checkpoint.
+            ThreadlineError: the storage fails, and the server ends or not even the last resort can end the run.
         """
+        with logged(**_log_fields(run)), contained():
+            await self._ended(run, held(self._execute(run)))
+
+    async def _execute(self, run: Run) -> None:
         tracker = RunTracker()
         attempt = _Attempt(run, sources.fold_of(run, tracker), tracker)
         self._attempts.add(attempt)
         if self._draining.is_set():
             attempt.control.request_drain()
-        with (
-            logged(**_log_fields(run)),
-            self._metrics.running(run) as measured,
-            self._tracing.attempt(run) as trace,
-        ):
-            attempt.handlers = trace.handlers
-            try:
+        try:
+            with self._metrics.running(run) as measured, self._tracing.attempt(run) as trace:
+                attempt.handlers = trace.handlers
                 status, error = await self._attempt(attempt)
                 trace.ended(status, error, tracker)
                 measured.status = status
                 measured.first_token_at = tracker.first_token_at
                 measured.usage = tracker.usage_by_model
                 await _unbroken(self._finish(attempt, status, error))
-            except FencedError:
-                logger.warning("run %s: attempt %d was replaced by another", run.run_id, run.attempt)
-            except Drained:
-                await self._give_back(run)
-            except asyncio.CancelledError:
-                await self._give_back(run)
-                raise
-            finally:
-                self._attempts.discard(attempt)
-                await self._log.close_run(run.run_id)
+        except Drained:
+            await self._give_back(run)
+        except asyncio.CancelledError:
+            await self._give_back(run)
+            raise
+        finally:
+            self._attempts.discard(attempt)
+            await self._log.close_run(run.run_id)
+
+    async def _ended(self, run: Run, ending: Coroutine[Any, Any, None]) -> None:
+        """Awaits what ends the run, and sees to it that it ends when that fails.
+
+        Raises:
+            ThreadlineError: the storage fails.
+        """
+        try:
+            await ending
+        except FencedError:
+            logger.warning("run %s: attempt %d was replaced by another", run.run_id, run.attempt)
+        except Exception as exc:  # noqa: BLE001  # logged there
+            await _unbroken(self._end_anyway(run, exc))
+
+    async def _end_anyway(self, run: Run, failure: Exception) -> None:
+        if is_storage_failure(failure):
+            raise failure
+        logger.error("run %s: its ending failed", run.run_id, exc_info=failure)
+        await self._last_resort(run)
+
+    async def _last_resort(self, run: Run) -> None:
+        """Ends the run as a failed one, with no more than its row and its terminal event."""
+        error = RunError("internal_error", "The server failed to end the run as it should.")
+        payload = dumps(error_payload(error)).decode()
+        outcome = Outcome(status="error", thread_status="error", error=payload)
+        with contextlib.suppress(FencedError):
+            last = await self._last_seq(run)
+            await self._surely(run, lambda: self._queue.finish(run.run_id, run.attempt, outcome, events=last + 1))
+            await self._log_surely(run, [end("error")])
+            await self._tell(run, outcome, datetime.now(UTC))
+        await self._log.close_run(run.run_id)
+
+    async def _last_seq(self, run: Run) -> int:
+        try:
+            return await self._log_surely(run, ())
+        except FencedError:
+            raise
+        except Exception:
+            logger.exception("run %s: its last events are lost", run.run_id)
+            return await self._log.last_seq(run.run_id)
 
     async def _give_back(self, run: Run) -> None:
         """To the queue, with all that it has logged: the next attempt, of whichever process, counts on from there."""
@@ -180,17 +224,22 @@ class Executor:
             FencedError: it has started or ended meanwhile.
         """
         attempt = _Attempt(run, sources.fold_of(run, RunTracker()), RunTracker())
-        await self._finish(attempt, "interrupted", _CANCELLED)
+        try:
+            await self._finish(attempt, "interrupted", _CANCELLED)
+        except FencedError:
+            raise
+        except Exception as exc:  # noqa: BLE001  # logged there
+            await self._end_anyway(run, exc)
         await self._log.close_run(run.run_id)
 
     async def _attempt(self, attempt: _Attempt) -> tuple[EndStatus, RunError | None]:
         try:
             if attempt.run.cancel is not None:
                 raise Cancelled
-            if attempt.run.attempt > self._settings.max_attempts:
-                raise RunError("too_many_attempts", f"{attempt.run.attempt - 1} attempts of the run were cut short.")
+            if (cut := _cut_short(attempt.run)) >= self._settings.max_attempts:
+                raise RunError("too_many_attempts", f"{cut} attempts of the run were cut short.")
             async with asyncio.timeout(self._settings.run_timeout) as deadline:
-                await self._drive(attempt)
+                await held(self._drive(attempt))
         except FencedError:
             raise
         except GraphDrained as exc:
@@ -211,7 +260,7 @@ class Executor:
         return "success", None
 
     def _failed(self, attempt: _Attempt, exc: BaseException) -> tuple[EndStatus, RunError]:
-        error = run_error(exc)
+        error = run_error(unescaped(exc))
         logger.error("run %s failed: %s", attempt.run.run_id, error.code, exc_info=exc)
         return "error", error
 
@@ -222,7 +271,8 @@ class Executor:
         async with self._open(run, config) as graph:
             attempt.graph = graph
             if UNFITTED in run.kwargs:
-                attempt.run = run = replace(run, kwargs=fitted(graph, run.kwargs))
+                # In place: the worker marks this very run when it is cancelled.
+                run.kwargs = fitted(graph, run.kwargs)
             graph_input = await _graph_input(graph, run, config)
             options = _options(attempt, graph)
             async with aclosing(sources.entries(fold, graph, graph_input, config, options)) as parts:
@@ -244,6 +294,8 @@ class Executor:
         batch = list(entries)
         if not batch:
             return
+        if attempt.run.cancel is not None:
+            raise Cancelled  # the graph's code swallowed the cancellation
         for item in batch:
             if len(item.data) > self._settings.max_event_bytes:
                 raise RunError("event_too_large", f"An event is larger than {self._settings.max_event_bytes} bytes.")
@@ -268,8 +320,16 @@ class Executor:
         outcome = await self._outcome(attempt, status, error)
         await self._surely(run, lambda: self._queue.finish(run.run_id, run.attempt, outcome, events=logged + 1))
         await self._log_surely(run, closing[-1:])
-        if self._on_end is not None:
-            await self._on_end(run, outcome, attempt.started_at)
+        await self._tell(run, outcome, attempt.started_at)
+
+    async def _tell(self, run: Run, outcome: Outcome, started_at: datetime) -> None:
+        """Tells who wants to know; the run has ended, whatever they make of it."""
+        if self._on_end is None:
+            return
+        try:
+            await self._on_end(run, outcome, started_at)
+        except Exception:
+            logger.exception("run %s: not all has been done that follows its end", run.run_id)
 
     async def _log_surely(self, run: Run, entries: Sequence[Entry]) -> int:
         """Appends and makes durable; the seq of the last event."""
@@ -280,16 +340,22 @@ class Executor:
         return await self._surely(run, lambda: self._log.flush(run.run_id))
 
     async def _surely(self, run: Run, act: Callable[[], Awaitable[T]]) -> T:
-        """Does what ends a run; while the storage fails (its disk is full, say) again and again.
+        """Does what ends a run; if it fails, again after a pause: while the storage fails (its disk is full, say) until
+        it works, for another reason a few times.
 
         Raises:
             StorageError: the server ends before it worked: the run goes on after the next start.
+            Exception: it failed again and again.
         """
+        tries = 0
         while True:
             try:
                 return await act()
+            except FencedError:
+                raise
             except Exception as exc:
-                if not is_storage_failure(exc) or self._draining.is_set():
+                tries += not is_storage_failure(exc)
+                if tries == _TRIES or self._draining.is_set():
                     raise
                 logger.error("run %s cannot be ended now: %s", run.run_id, exc)
             with contextlib.suppress(TimeoutError):
@@ -319,19 +385,22 @@ class Executor:
 
     async def _snapshot(self, attempt: _Attempt) -> StateSnapshot | None:
         """The thread's state, if its graph keeps one and can be read now."""
-        run, graph = attempt.run, attempt.graph
+        run = attempt.run
         config: RunnableConfig = {"configurable": {"thread_id": run.thread_id}}
         try:
-            if graph is None:
-                graph_id = run.kwargs["graph_id"]
-                opening = self._registry.open(graph_id, config, purpose="threads.read", stateless=_temporary(run))
-                async with opening as graph:
-                    return await _state(graph, config)
-            # A factory is not asked again: to read a state needs nothing of what it has closed.
-            return await _state(graph, config)
+            async with asyncio.timeout(_STATE_SECONDS):
+                return await held(self._state_of(attempt, config))
         except Exception:
             logger.exception("run %s: its thread's state cannot be read", run.run_id)
         return None
+
+    async def _state_of(self, attempt: _Attempt, config: RunnableConfig) -> StateSnapshot | None:
+        if attempt.graph is not None:
+            # A factory is not asked again: to read a state needs nothing of what it has closed.
+            return await _state(attempt.graph, config)
+        graph_id, stateless = attempt.run.kwargs["graph_id"], _temporary(attempt.run)
+        async with self._registry.open(graph_id, config, purpose="threads.read", stateless=stateless) as graph:
+            return await _state(graph, config)
 
     def _config(self, run: Run, tracker: RunTracker, handlers: Sequence[BaseCallbackHandler]) -> RunnableConfig:
         given = run.kwargs.get("config") or {}
@@ -360,6 +429,11 @@ def _log_fields(run: Run) -> dict[str, Any]:
     known = {"run_id": run.run_id, "thread_id": run.thread_id, "assistant_id": run.assistant_id, "attempt": run.attempt}
     request_id = run.kwargs.get(ORIGIN, {}).get("request_id")
     return {**known, "request_id": request_id} if request_id else known
+
+
+def _cut_short(run: Run) -> int:
+    """How many attempts were, but for those that a process took along in which another run was the one to suspect."""
+    return run.attempt - 1 - (run.crashes - run.trials)
 
 
 def _temporary(run: Run) -> bool:

@@ -82,6 +82,10 @@ class Run:
     """Set when a client asked to cancel it."""
     worker_id: str | None = None
     lease_until: datetime | None = None
+    crashes: int = 0
+    """How often its process died while it was under way."""
+    trials: int = 0
+    """How often of these it may be to blame: it was the only one, or on trial."""
 
 
 @dataclass(slots=True)

@@ -23,7 +23,8 @@ from api.storage.base import RunQueue
 logger = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 1.0
-"""After the storage failed to answer."""
+"""After the storage failed to answer, or a run could not be ended; then twice as long each time."""
+_LONGEST_PAUSE = 60.0
 
 
 @dataclass(slots=True)
@@ -55,11 +56,12 @@ class Worker:
         """Set when a run that was claimed just now may have been cancelled."""
         self._loops: list[asyncio.Task[None]] = []
         self._holding = contextlib.ExitStack()
+        self._draining = False
 
     def start(self) -> None:
         """Begins to claim runs."""
         holding = self._queue.hold(
-            self.worker_id, self._settings.lease_seconds, busy=lambda: bool(self._running), on_mark=self._look.set
+            self.worker_id, self._settings.lease_seconds, held=self.running, on_mark=self._look.set
         )
         self._holding.enter_context(holding)
         self._loops = [
@@ -74,6 +76,7 @@ class Worker:
         Args:
             grace: seconds that a superstep has.
         """
+        self._draining = True
         await _cancel_all(self._loops[:1])
         self._executor.drain()
         tasks = [running.task for running in self._running.values()]
@@ -137,11 +140,19 @@ class Worker:
             await self._executor.execute(run)
         except Exception:
             logger.exception("run %s could not be ended; another attempt goes on with it", run.run_id)
-            with contextlib.suppress(ThreadlineError):
-                await self._queue.release(run.run_id, run.attempt)
+            await self._give_back(run)
         finally:
             del self._running[run.run_id]
             self._slots.release()
+
+    async def _give_back(self, run: Run) -> None:
+        """After a pause that grows with its attempts, unless the server ends."""
+        try:
+            if not self._draining:
+                await asyncio.sleep(min(_RETRY_SECONDS * 2**run.attempt, _LONGEST_PAUSE))
+        finally:
+            with contextlib.suppress(ThreadlineError):
+                await self._queue.release(run.run_id, run.attempt)
 
     async def _heartbeat_forever(self) -> None:
         while True:
@@ -152,7 +163,7 @@ class Worker:
             if not self._running:
                 continue
             try:
-                held = await self._queue.heartbeat(self.worker_id, self._settings.lease_seconds)
+                held = await self._queue.heartbeat(self.worker_id, self._settings.lease_seconds, self.running())
             except Exception:
                 logger.exception("extending the leases failed")
                 continue

@@ -25,6 +25,7 @@ LEVELS: list[set[str]] = [
         "logs",
         "origins",
         "aside",
+        "containment",
     },
     {"storage", "metrics", "tracker", "tracing", "telemetry", "otel", "loop_lag"},
     {

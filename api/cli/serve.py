@@ -194,8 +194,15 @@ def _run(options: ServeOptions, sockets: list[socket.socket]) -> None:
         timeout_graceful_shutdown=math.ceil(settings.shutdown_grace) + 1,
     )
     ready = functools.partial(_announce, app.state.threadline, _url(options.host, sockets[0]))
+    server = Server(config, app, settings, ready)
     try:
-        Server(config, app, settings, ready).run(sockets)
+        server.run(sockets)
+    except (KeyboardInterrupt, SystemExit):
+        if server.should_exit:
+            raise
+        # Nobody told it to end: whoever supervises it is to start it again.
+        logger.critical("the event loop was ended by code that runs in it", exc_info=True)
+        fail("The server was ended by code that runs in it.")
     except ThreadlineError as exc:
         fail(exc.message)
     except OSError as exc:

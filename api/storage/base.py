@@ -232,18 +232,22 @@ class RunQueue(Protocol):
     async def next_due(self) -> datetime | None:
         """When the next run that waits for a time or a lease may be claimed; None if no run waits for one."""
 
-    async def heartbeat(self, worker_id: str, lease_seconds: float) -> Sequence[Run]:
-        """Extends the leases of all runs of the worker; returns those runs, their `cancel` included."""
+    async def heartbeat(self, worker_id: str, lease_seconds: float, run_ids: Collection[str]) -> Sequence[Run]:
+        """Extends the leases of these runs, as far as they are the worker's; returns them, their `cancel` included."""
 
     def hold(
-        self, worker_id: str, lease_seconds: float, busy: Callable[[], bool], on_mark: Callable[[], None]
+        self,
+        worker_id: str,
+        lease_seconds: float,
+        held: Callable[[], Collection[str]],
+        on_mark: Callable[[], None],
     ) -> AbstractContextManager[None]:
-        """Extends the leases of all runs of the worker until its end, whatever holds up the event loop.
+        """Extends the leases of the runs that the worker holds until its end, whatever holds up the event loop.
 
         Args:
             worker_id: the worker.
             lease_seconds: from each beat on.
-            busy: whether the worker has a run; may be called on another thread.
+            held: ids of the runs that it executes; may be called on another thread.
             on_mark: called on the loop when a run of the worker may have been marked to be cancelled, elsewhere.
         """
         return nullcontext()

@@ -316,22 +316,25 @@ async def test_released_run_is_next_again(storage: Storage) -> None:
     assert (await run_of(storage, second)).status == "pending"
 
 
-async def test_heartbeat_extends_the_leases_of_one_worker(storage: Storage) -> None:
+async def test_heartbeat_extends_the_leases_of_the_runs_that_a_worker_holds(storage: Storage) -> None:
     mine = [await claimed(storage, lease_seconds=5) for _ in range(2)]
+    gone = await claimed(storage, lease_seconds=5)
+    ids = [run.run_id for run in mine]
     await enqueued(storage)
     other = await claim(storage, "another-host:2:worker", 5)
     await storage.queue.request_cancel(mine[0].run_id, "interrupt")
 
-    held = await storage.queue.heartbeat(WORKER, 60)
+    assert other is not None
+    held = await storage.queue.heartbeat(WORKER, 60, [*ids, other.run_id])
 
     assert {run.run_id: run.cancel for run in held} == {mine[0].run_id: "interrupt", mine[1].run_id: None}
     for before, after in zip(mine, [await run_of(storage, run) for run in mine], strict=True):
         assert before.lease_until is not None
         assert after.lease_until is not None
         assert after.lease_until - before.lease_until > timedelta(seconds=50)
-    assert other is not None
     assert (await run_of(storage, other)).lease_until == other.lease_until
-    assert await storage.queue.heartbeat("another-host:3:worker", 60) == []
+    assert (await run_of(storage, gone)).lease_until == gone.lease_until
+    assert await storage.queue.heartbeat("another-host:3:worker", 60, ids) == []
 
 
 async def test_due_time_is_waited_for(storage: Storage) -> None:

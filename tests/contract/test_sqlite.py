@@ -459,13 +459,69 @@ async def test_events_of_another_process_wake_readers_here(path: Path, storage: 
 async def test_leases_are_held_while_the_event_loop_is_blocked(path: Path, storage: SqliteStorage) -> None:
     run = await enqueued(storage)
     await storage.queue.claim("mine", 0.3)
-    with storage.queue.hold("mine", 0.3, busy=lambda: True, on_mark=lambda: None):
+    with storage.queue.hold("mine", 0.3, held=lambda: [run.run_id], on_mark=lambda: None):
         time.sleep(1)  # noqa: ASYNC251  # it is what is tested
         assert await storage.queue.claim("other", 30) is None
     await asyncio.sleep(0.4)
     taken = await storage.queue.claim("other", 30)
     assert taken is not None
     assert (taken.run_id, taken.attempt) == (run.run_id, 2)
+
+
+async def _dying(path: Path, storage: SqliteStorage, count: int) -> list[str]:
+    """Another process takes as many runs as it can, up to `count`, and dies; ids of those that it had."""
+    other = SqliteStorage(path)
+    await other.open()
+    had = [run.run_id for _ in range(count) if (run := await other.queue.claim("other", 3600)) is not None]
+    other._neighbours.close()  # as the kernel does
+    await other.close()
+    await storage.queue.expire_dead()
+    return had
+
+
+async def test_runs_that_were_under_way_at_two_deaths_go_on_one_by_one(path: Path, storage: SqliteStorage) -> None:
+    runs = [(await enqueued(storage)).run_id for _ in range(3)]
+    assert await _dying(path, storage, 5) == runs
+    assert await _dying(path, storage, 5) == runs, "after one death all go on at once"
+
+    first = await storage.queue.claim("mine", 3600)
+    assert first is not None
+    assert await storage.queue.claim("mine", 3600) is None, "another one is on trial"
+    until = await storage.queue.next_due()
+    assert until is not None
+    assert until > datetime.now(UTC)
+    newcomer = await enqueued(storage)
+    assert (await claimed(storage)).run_id == newcomer.run_id, "whoever is not suspected need not wait"
+    await storage.queue.finish(first.run_id, first.attempt, DONE, events=0)
+    second = await storage.queue.claim("mine", 3600)
+    assert second is not None
+    assert (first.run_id, second.run_id) == (runs[0], runs[1])
+    await storage.database.write(
+        lambda db: db.execute("UPDATE runs SET trial_until = 1 WHERE trial_until > 0").rowcount
+    )
+    third = await storage.queue.claim("mine", 3600)
+    assert third is not None, "a trial that was stood lets the next one go on"
+    assert third.run_id == runs[2]
+
+
+async def test_only_the_run_on_trial_is_to_blame(path: Path, storage: SqliteStorage) -> None:
+    runs = [(await enqueued(storage)).run_id for _ in range(3)]
+    blamed = []
+    for _ in range(4):
+        await _dying(path, storage, 5)
+        found = [await storage.records.get_run(run_id) for run_id in runs]
+        blamed.append([run.trials for run in found if run])
+    # A death of a process that had a suspect on trial is that one's, which goes after the others from then on.
+    assert blamed == [[0, 0, 0], [0, 0, 0], [1, 0, 0], [1, 1, 0]]
+
+
+async def test_run_that_was_alone_when_its_process_died_is_to_blame(path: Path, storage: SqliteStorage) -> None:
+    run = await enqueued(storage)
+    for deaths in range(1, 4):
+        assert await _dying(path, storage, 1) == [run.run_id]
+        found = await storage.records.get_run(run.run_id)
+        assert found is not None
+        assert (found.attempt, found.crashes, found.trials) == (deaths, deaths, deaths)
 
 
 async def _claiming(path: Path) -> asyncio.subprocess.Process:

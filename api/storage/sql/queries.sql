@@ -375,9 +375,17 @@ AND NOT EXISTS (
     WHERE head.thread_id = :thread_id AND head.status IN ('pending', 'running') AND head.waits_for IS NULL
 );
 
+-- name: end_trials
+UPDATE runs SET trial_until = NULL WHERE process = :process AND trial_until <= :now;
+
+-- Of the runs that were under way when a process died, those that may be to blame for it go last, and one at a time. Their
+-- trials double in length, so that one which kills its process late is found too.
 -- name: claim_run
 UPDATE runs
 SET status = 'running', worker_id = :worker_id, process = :process, lease_until = :lease_until, updated_at = :now,
+    trial_until = CASE
+        WHEN status = 'running' AND crashes > 1 THEN :now + (:trial << min(crashes - 2, 10))
+    END,
     base = CASE attempt
         WHEN 0 THEN (SELECT events FROM threads WHERE threads.thread_id = runs.thread_id) ELSE base
     END,
@@ -389,7 +397,16 @@ WHERE seq = (
             WHERE status = 'pending' AND waits_for IS NULL ORDER BY seq LIMIT 1
         ) AS claimable
         UNION ALL
-        SELECT min(seq) FROM runs WHERE status = 'running' AND lease_until <= :now
+        SELECT (
+            SELECT seq FROM runs
+            WHERE status = 'running' AND lease_until <= :now AND (
+                    crashes < 2 OR NOT EXISTS (
+                        SELECT 1 FROM runs AS tried
+                        WHERE tried.process = :process AND tried.trial_until IS NOT NULL AND tried.status = 'running'
+                    )
+                )
+            ORDER BY trials, seq LIMIT 1
+        )
     )
 )
 RETURNING *;
@@ -402,22 +419,35 @@ SELECT min(at) FROM (
         WHERE status = 'pending' AND waits_for = 'time' ORDER BY due_at LIMIT 1
     ) AS at
     UNION ALL
-    SELECT min(lease_until) FROM runs WHERE status = 'running'
+    SELECT min(CASE WHEN crashes < 2 THEN lease_until ELSE max(lease_until, tried_until) END)
+    FROM runs, (
+        SELECT coalesce(max(trial_until), 0) AS tried_until FROM runs
+        WHERE process = :process AND trial_until IS NOT NULL AND status = 'running'
+    )
+    WHERE status = 'running'
 );
 
 -- name: extend_leases
-UPDATE runs SET lease_until = :lease_until WHERE worker_id = :worker_id AND status = 'running' RETURNING *;
+UPDATE runs SET lease_until = :lease_until
+WHERE run_id IN (SELECT value FROM json_each(:run_ids)) AND worker_id = :worker_id AND status = 'running'
+RETURNING *;
 
 -- name: running_processes
 SELECT DISTINCT process FROM runs WHERE status = 'running' AND process IS NOT NULL;
 
+-- Of a process that died: it is known by that it is forgotten.
 -- name: expire_leases
-UPDATE runs SET lease_until = :now WHERE process = :process AND status = 'running' AND lease_until > :now;
+UPDATE runs SET lease_until = min(lease_until, :now), process = NULL, crashes = crashes + 1, trial_until = NULL,
+    trials = trials + (
+        trial_until IS NOT NULL
+        OR 1 = (SELECT count(*) FROM runs AS beside WHERE beside.process = :process AND beside.status = 'running')
+    )
+WHERE process = :process AND status = 'running';
 
 -- name: finish_run
 UPDATE runs
-SET status = :status, worker_id = NULL, process = :process, lease_until = NULL, waits_for = NULL, updated_at = :now,
-    events = :events,
+SET status = :status, worker_id = NULL, process = :process, lease_until = NULL, waits_for = NULL, trial_until = NULL,
+    updated_at = :now, events = :events,
     base = CASE
         WHEN attempt > 0 THEN base
         WHEN EXISTS (
@@ -452,7 +482,7 @@ SET status = CASE
 WHERE thread_id = :thread_id;
 
 -- name: release_run
-UPDATE runs SET status = 'pending', worker_id = NULL, lease_until = NULL, updated_at = :now
+UPDATE runs SET status = 'pending', worker_id = NULL, lease_until = NULL, trial_until = NULL, updated_at = :now
 WHERE run_id = :run_id AND attempt = :attempt AND status = 'running';
 
 -- The fence: nothing is inserted if another attempt has the run, or if the numbers do not go on from what is stored.

@@ -190,3 +190,12 @@ UPDATE assistants SET is_default = 1 WHERE EXISTS (
     WHERE held.assistant_id = assistants.assistant_id AND held.version = 1
         AND json(held.metadata) = '{"created_by":"system"}'
 );
+
+-- In how many deaths of a process a run was under way, and in how many of them it may be to blame: it was alone, or on
+-- trial. From its second death on it is on trial for a while when it goes on: of one process one run at a time.
+-- migration: 12
+ALTER TABLE runs ADD COLUMN crashes INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE runs ADD COLUMN trials INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE runs ADD COLUMN trial_until INTEGER;
+
+CREATE INDEX runs_on_trial ON runs (process, trial_until) WHERE trial_until IS NOT NULL;

@@ -12,14 +12,14 @@ import asyncio
 import contextlib
 import logging
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 
 from api.access_filter import AccessFilter
 from api.errors import ConflictError, FencedError, NotFoundError, OverloadedError
 from api.schemas import CancelAction, FiredCron, Json, Outcome, Run, Thread
-from api.serde import loads
+from api.serde import dumps, loads
 from api.storage.base import LONGEST_LOOK, RunQueue
 from api.storage.sqlite import rows, thread_log
 from api.storage.sqlite.crons import claim_parameters
@@ -36,6 +36,8 @@ MARKED = b"m"
 """News for other processes: a run is to be cancelled."""
 _DELAYS = 50
 """That one claim ends at most."""
+_TRIAL = 5_000_000
+"""Microseconds of a run's first trial."""
 
 
 class SqliteRunQueue(RunQueue):
@@ -152,7 +154,9 @@ class SqliteRunQueue(RunQueue):
     async def claim(self, worker_id: str, lease_seconds: float) -> Run | None:
         def claim(connection: sqlite3.Connection) -> sqlite3.Row | None:
             parameters: Parameters = {"worker_id": worker_id, "process": self._process, **_lease(lease_seconds)}
+            parameters["trial"] = _TRIAL
             self._end_delays(connection, parameters["now"])
+            connection.execute(self._queries["end_trials"], parameters)
             return first(connection.execute(self._queries["claim_run"], parameters))
 
         claiming = self._database.write(claim, quick=True)
@@ -175,12 +179,14 @@ class SqliteRunQueue(RunQueue):
             db.execute(self._queries["next_of_thread"], {"thread_id": thread_id})
 
     async def next_due(self) -> datetime | None:
-        row = await self._database.read(lambda db: db.execute(self._queries["next_due"]).fetchone(), quick=True)
+        parameters = {"process": self._process}
+        query = self._queries["next_due"]
+        row = await self._database.read(lambda db: db.execute(query, parameters).fetchone(), quick=True)
         return None if row[0] is None else rows.moment(row[0])
 
-    async def heartbeat(self, worker_id: str, lease_seconds: float) -> Sequence[Run]:
+    async def heartbeat(self, worker_id: str, lease_seconds: float, run_ids: Collection[str]) -> Sequence[Run]:
         def extend(connection: sqlite3.Connection) -> Sequence[sqlite3.Row]:
-            parameters = {"worker_id": worker_id, **_lease(lease_seconds)}
+            parameters = _beat(worker_id, lease_seconds, run_ids)
             return connection.execute(self._queries["extend_leases"], parameters).fetchall()
 
         return [rows.run(row) for row in await self._database.write(extend)]
@@ -277,14 +283,17 @@ class SqliteRunQueue(RunQueue):
 
     @contextlib.contextmanager
     def hold(
-        self, worker_id: str, lease_seconds: float, busy: Callable[[], bool], on_mark: Callable[[], None]
+        self,
+        worker_id: str,
+        lease_seconds: float,
+        held: Callable[[], Collection[str]],
+        on_mark: Callable[[], None],
     ) -> Iterator[None]:
         def extend(connection: sqlite3.Connection) -> None:
-            parameters = {"worker_id": worker_id, **_lease(lease_seconds)}
-            connection.execute(self._queries["extend_leases"], parameters)
+            connection.execute(self._queries["extend_leases"], _beat(worker_id, lease_seconds, held())).fetchall()
 
         self._on_mark = on_mark
-        with Heartbeat(lambda: self._database.post(extend), lease_seconds / 3, busy):
+        with Heartbeat(lambda: self._database.post(extend), lease_seconds / 3, lambda: bool(held())):
             yield
         self._on_mark = None
 
@@ -329,6 +338,10 @@ class SqliteRunQueue(RunQueue):
 def _lease(seconds: float) -> dict[str, int]:
     now = rows.now()
     return {"now": now, "lease_until": now + round(seconds * 1_000_000)}
+
+
+def _beat(worker_id: str, seconds: float, run_ids: Collection[str]) -> Parameters:
+    return {"worker_id": worker_id, "run_ids": dumps(list(run_ids)).decode(), **_lease(seconds)}
 
 
 def _named(values: Json, name: str) -> Json:

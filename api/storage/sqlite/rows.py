@@ -171,4 +171,6 @@ def run(row: sqlite3.Row) -> Run:
         cancel=row["cancel"],
         worker_id=row["worker_id"],
         lease_until=None if row["lease_until"] is None else moment(row["lease_until"]),
+        crashes=row["crashes"],
+        trials=row["trials"],
     )
