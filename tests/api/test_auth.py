@@ -497,7 +497,8 @@ class TestIdentity:
             sent = [headers.get(name, b"").decode() for name in (b"x-session-id", b"x-tenant-proof", b"cookie")]
             return {
                 "identity": "a", "email": email, "sid": sent[0], "access": {"token": sent[1]},
-                "jar": sent[2].split("=")[1], "ticket": query_params["access_token"], "password": "pass-of-a-1", "plan": "the-plan-of-a",
+                "jar": sent[2].split("=")[1], "ticket": query_params["access_token"],
+                "password": "pass-of-a-1", "plan": "the-plan-of-a",
             }
         """
         sent = {
@@ -584,6 +585,25 @@ async def own(ctx, value):
             assert thread["metadata"]["owner"] == "a"
             assert thread["values"]["seen"]["id"] == "a"
             assert (await client.post("/threads/count", json={}, headers=bearer("b"))).json() == 0
+
+    async def test_crons_of_who_has_no_key_any_more_do_not_fire(self, tmp_path: Path) -> None:
+        clock, config = FakeClock(), written(tmp_path, None)
+        cron = {"assistant_id": "whoami", "schedule": "0 12 * * *", "input": {}, "on_run_completed": "keep"}
+        keys = {name: {"x-api-key": f"the-key-of-{name}"} for name in "ab"}
+        both = "a:the-key-of-a,b:the-key-of-b"
+        first = create_app(Settings(config=config, api_keys=both), clock=clock)
+        async with serving(first) as url, httpx.AsyncClient(base_url=url) as client:
+            for key in keys.values():
+                assert (await client.post("/runs/crons", json=cron, headers=key)).status_code == 200
+        noon = MORNING + timedelta(minutes=30)
+        async with serving(create_app(Settings(config=config, api_keys="b:the-key-of-b"), clock=clock)):
+            await clock.slept(noon)
+            await clock.move_to(noon)
+            await clock.slept(noon + timedelta(days=1))
+        restored = create_app(Settings(config=config, api_keys=both), clock=clock)
+        async with serving(restored) as url, httpx.AsyncClient(base_url=url) as client:
+            for name, fired in (("a", 0), ("b", 1)):
+                assert (await client.post("/threads/count", json={}, headers=keys[name])).json() == fired
 
     def test_a_user_is_a_mapping_with_attributes(self) -> None:
         class Account:

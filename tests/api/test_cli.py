@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -182,6 +183,15 @@ def url(folder: Path) -> Iterator[str]:
     """A server of that project."""
     with serving(folder) as (_, address):
         yield address
+
+
+def test_only_a_trusted_proxy_says_who_sends_a_request(folder: Path) -> None:
+    for variables, refused in (({}, True), ({"THREADLINE_TRUSTED_PROXIES": '["127.0.0.0/8"]'}, False)):
+        with serving(folder, THREADLINE_REQUESTS_PER_MINUTE="2", **variables) as (_, address):
+            statuses = [
+                httpx.get(f"{address}/info", headers={"x-forwarded-for": f"192.0.2.{n}"}).status_code for n in range(4)
+            ]
+        assert statuses == ([200, 200, 429, 429] if refused else [200] * 4)
 
 
 def test_help_and_version_import_nothing_heavy(tmp_path: Path) -> None:
