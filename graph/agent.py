@@ -14,9 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, SystemMessage
-from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.tools import BaseTool
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
@@ -55,7 +54,7 @@ class AgentState(State):
 
 
 def build_graph(
-    model: BaseChatModel | None = None,
+    model: Runnable[Any, Any] | None = None,
     tools: Sequence[BaseTool | Callable[..., Any]] | None = None,
     checkpointer: Checkpointer = None,
     store: BaseStore | None = None,
@@ -64,7 +63,8 @@ def build_graph(
     """Build the agent.
 
     Args:
-        model: The chat model. None: the one that each run's context and the environment name.
+        model: The chat model, also as `bind`, `with_retry`, `with_fallbacks`, `configurable_fields` and the like give
+            it, or any Runnable from messages to one. None: the one that each run's context and the environment name.
         tools: What the model may call, beside final_answer. None: arithmetic.
         checkpointer: Where threads are kept. None: nowhere, unless a graph or server around this one provides it.
         store: What tools may share across threads.
@@ -75,7 +75,8 @@ def build_graph(
         `Context` or a dict of its fields.
 
     Raises:
-        ValueError: If two tools have the same name, or one is called final_answer.
+        TypeError: If the model is no Runnable.
+        ValueError: If two tools have the same name, or one is called final_answer, or the model cannot be given them.
     """
     own_tools = [under_its_own_run(tool) for tool in (TOOLS if tools is None else tools)]
     names = [tool.name for tool in own_tools]
@@ -85,11 +86,13 @@ def build_graph(
 
     def call_model(state: AgentState, config: RunnableConfig) -> dict[str, list[BaseMessage]]:
         ask = _Ask.about(state)
-        return ask.update(models.get(ask.context, only_answer=ask.must_answer).invoke(ask.prompt, config))
+        asked = models.get(ask.context, config, only_answer=ask.must_answer)
+        return ask.update(asked.invoke(ask.prompt, config))
 
     async def acall_model(state: AgentState, config: RunnableConfig) -> dict[str, list[BaseMessage]]:
         ask = _Ask.about(state)
-        return ask.update(await models.get(ask.context, only_answer=ask.must_answer).ainvoke(ask.prompt, config))
+        asked = models.get(ask.context, config, only_answer=ask.must_answer)
+        return ask.update(await asked.ainvoke(ask.prompt, config))
 
     def finish(state: State | None, _: RunnableConfig) -> dict[str, FinalAnswer] | Command[str]:
         if state is None:  # a thread that an earlier version stopped here: it sent this node nothing
