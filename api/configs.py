@@ -23,19 +23,28 @@ _SERVER_SETTINGS = frozenset(
         "__langsmith_project__",
         "__otel_traceparent__",
         "__otel_tracestate__",
-        "__pregel_node_finished",
         "__request_start_time_ms__",
-        "langgraph_auth_permissions",
-        "langgraph_auth_user",
-        "langgraph_auth_user_id",
         "langgraph_request_id",
     }
 )
+_SERVER_PREFIXES = ("__pregel_", "langgraph_auth_")
+"""LangGraph's own wiring of a run, and who the caller is."""
+_PLACE = ("thread_id", "checkpoint_ns", "checkpoint_id", "checkpoint_map")
 _SERVER_METADATA = frozenset({"assistant_id", "counters_since_delta_snapshot", "cron_id", "run_id", "thread_id"})
 
 
+def is_reserved(name: str) -> bool:
+    """Whether only the server may set it in the `configurable` part of a config, wherever it comes from."""
+    return name in _SERVER_SETTINGS or name.startswith(_SERVER_PREFIXES)
+
+
+def place(checkpoint: Json) -> Json:
+    """What a client's checkpoint says of where a state is, and nothing else: the rest of a config is not its to set."""
+    return {name: checkpoint[name] for name in _PLACE if name in checkpoint}
+
+
 def _settings(value: Json) -> Json:
-    return {name: item for name, item in _writable(value).items() if name not in _SERVER_SETTINGS}
+    return {name: item for name, item in _writable(value).items() if not is_reserved(name)}
 
 
 def _metadata(value: Json) -> Json:
@@ -86,6 +95,9 @@ Written = Annotated[Json, AfterValidator(_without_nul)]
 Text = Annotated[str, AfterValidator(_text)]
 """A name."""
 
+Place = Annotated[Json, AfterValidator(place)]
+"""A checkpoint; other names in it are left out."""
+
 Metadata = Annotated[Json, AfterValidator(_metadata)]
 """Metadata without the ids that the server writes there itself."""
 
@@ -129,8 +141,12 @@ def mirrored(config: Json, context: Json | None) -> tuple[Json, Json | None]:
 
 
 def merged(*configs: Json) -> Json:
-    """One config out of several: a later one wins, name by name, and within `configurable` likewise."""
+    """One config out of several: a later one wins, name by name, and within `configurable` likewise.
+
+    Rows of older versions, and contexts of the native API, may have names there that only the server may set.
+    """
     result = {name: item for config in configs for name, item in config.items()}
-    if configurable := {name: item for config in configs for name, item in config.get("configurable", {}).items()}:
-        result["configurable"] = configurable
+    settings = {name: item for config in configs for name, item in config.get("configurable", {}).items()}
+    if settings:
+        result["configurable"] = {name: item for name, item in settings.items() if not is_reserved(name)}
     return result

@@ -1,6 +1,7 @@
 """Headers that a graph is given: those that `http.configurable_headers` of langgraph.json includes; none without it.
 
-What proves who a caller is never reaches a graph or a row, whatever is included.
+What proves who a caller is never reaches a graph or a row, whatever is included; nor does a header whose name is the
+server's to set.
 """
 
 import re
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
+from api.configs import is_reserved
 from api.errors import ConfigError, invalid
 from api.registry import read_config
 
@@ -45,7 +47,7 @@ class ConfigurableHeaders:
         return {name: value for name, value in headers.items() if self._has(name.lower())}
 
     def _has(self, name: str) -> bool:
-        if self._includes is None or name in _NEVER or not self._includes.fullmatch(name):
+        if self._includes is None or name in _NEVER or is_reserved(name) or not self._includes.fullmatch(name):
             return False
         return self._excludes is None or not self._excludes.fullmatch(name)
 

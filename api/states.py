@@ -10,10 +10,10 @@ from typing import Any
 from langchain_core.runnables import RunnableConfig
 from langgraph.errors import EmptyInputError, InvalidUpdateError
 from langgraph.types import Interrupt, PregelTask, StateSnapshot, StateUpdate
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from api.access_filter import AccessFilter, permits
-from api.configs import Filter
+from api.configs import Filter, merged, place
 from api.errors import AnswerTooLargeError, BadRequestError, ConflictError, NotFoundError
 from api.factories import Purpose
 from api.protocols.langgraph import RunCommand
@@ -31,9 +31,7 @@ class _Body(BaseModel):
 
 
 class CheckpointConfig(_Body):
-    """Where a state is: the names of langgraph_sdk's Checkpoint, and others as they are."""
-
-    model_config = ConfigDict(strict=True, extra="allow")
+    """Where a state is: the names of langgraph_sdk's Checkpoint; others are left out."""
 
     thread_id: str = ""
     checkpoint_ns: str = ""
@@ -64,6 +62,12 @@ class StateSearch(_Body):
     metadata: Filter = {}
     checkpoint: CheckpointConfig = CheckpointConfig()
     select: list[str] = []
+
+    @field_validator("before", mode="before")
+    @classmethod
+    def _of_config(cls, value: Any) -> Any:
+        """A checkpoint, or a config that holds one, as langgraph_sdk's callers give either."""
+        return value.get("configurable", value) if isinstance(value, dict) else value
 
 
 class StateChange(_Body):
@@ -124,7 +128,7 @@ class States:
             BadRequestError: the graph refuses.
         """
         thread = await self._thread(thread_id, access)
-        config: RunnableConfig = {"configurable": {**(checkpoint or {}), "thread_id": thread_id}}
+        config: RunnableConfig = {"configurable": {**place(checkpoint or {}), "thread_id": thread_id}}
         async with self._open(thread, config) as graph:
             if graph is None:
                 return thread_state(_nothing())
@@ -159,8 +163,8 @@ class States:
             AnswerTooLargeError: together they are too large.
         """
         thread = await self._thread(thread_id, access)
-        place = {"checkpoint_ns": "", **(checkpoint or {}), "thread_id": thread_id}
-        config: RunnableConfig = {"configurable": place}
+        settings = {"checkpoint_ns": "", **place(checkpoint or {}), "thread_id": thread_id}
+        config: RunnableConfig = {"configurable": settings}
         async with self._open(thread, config) as graph:
             if graph is None or limit <= 0:
                 return []
@@ -179,8 +183,8 @@ class States:
 
     async def left_by(self, run: Run) -> Any:
         """The values that a run left behind; None if its graph keeps none, or they are gone."""
-        place = {**(run.kwargs.get("config") or {}).get("configurable", {}), "thread_id": run.thread_id}
-        config: RunnableConfig = {"configurable": {**place, "checkpoint_ns": ""}}
+        settings = (run.kwargs.get("config") or {}).get("configurable", {})
+        config: RunnableConfig = {"configurable": {**settings, "thread_id": run.thread_id, "checkpoint_ns": ""}}
         try:
             async with self._registry.open(run.kwargs["graph_id"], config, purpose="threads.read") as graph:
                 if not graph.checkpointer:
@@ -204,8 +208,8 @@ class States:
         """
         thread = await self._thread(thread_id, access)
         await self._check_idle(thread_id)
-        place = {"checkpoint_id": change.checkpoint_id} if change.checkpoint_id else {}
-        config = self._place(thread, place | change.checkpoint.given())
+        named = {"checkpoint_id": change.checkpoint_id} if change.checkpoint_id else {}
+        config = self._place(thread, named | change.checkpoint.given())
         async with self._open(thread, config, "threads.update") as graph:
             if graph is None:
                 raise _unchangeable(thread)
@@ -261,10 +265,10 @@ class States:
             raise ConflictError(f"Thread {thread_id} has in-flight runs: {runs}", field="thread_id")
 
     def _place(self, thread: Thread, checkpoint: Json) -> RunnableConfig:
-        place = {"checkpoint_ns": "", **checkpoint, "thread_id": thread.thread_id}
+        settings = {"checkpoint_ns": "", **place(checkpoint), "thread_id": thread.thread_id}
         if graph_id := thread.metadata.get("graph_id"):
-            place.setdefault("graph_id", graph_id)
-        return {"configurable": place}
+            settings.setdefault("graph_id", graph_id)
+        return {"configurable": settings}
 
     @contextlib.asynccontextmanager
     async def _open(
@@ -274,9 +278,9 @@ class States:
         if not thread.metadata.get("graph_id"):
             yield None
             return
-        configurable = {**thread.config.get("configurable", {}), **config["configurable"]}
-        graph_id = self.check_graph(thread)
-        async with self._registry.open(graph_id, {"configurable": configurable}, purpose=purpose) as graph:
+        whole = merged(thread.config, {"configurable": config["configurable"]})
+        settings: RunnableConfig = {"configurable": whole["configurable"]}
+        async with self._registry.open(self.check_graph(thread), settings, purpose=purpose) as graph:
             yield graph
 
     async def _record(self, graph: AnyGraph, thread: Thread) -> Thread:
@@ -373,10 +377,7 @@ def _checkpoint_id(config: RunnableConfig | None) -> Any:
 
 
 def _cursor(before: Json | None) -> RunnableConfig | None:
-    """A checkpoint, or a config that holds one, as langgraph_sdk's callers give either."""
-    if not before:
-        return None
-    return {"configurable": before.get("configurable", before)}
+    return {"configurable": before} if before else None
 
 
 def _update(update: SuperstepUpdate) -> StateUpdate:

@@ -16,7 +16,7 @@ from langgraph.types import Command, Interrupt, Send
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from api.callers import CALLER_SETTINGS
-from api.configs import Config, Metadata, Settings
+from api.configs import Config, Metadata, Place, Settings
 from api.errors import InvalidRequestError, RunError, ThreadlineError
 from api.events import END, UNNUMBERED, Entry, Event, end, entry
 from api.origins import KEY as ORIGIN
@@ -63,7 +63,7 @@ class RunCreate(BaseModel):
     input: Any = None
     command: RunCommand | None = None
     checkpoint_id: str | None = None
-    checkpoint: Json | None = None
+    checkpoint: Place | None = None
     metadata: Metadata | None = None
     config: Config | None = None
     context: Settings | None = None
