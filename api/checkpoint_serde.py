@@ -1,22 +1,28 @@
-"""What may come out of a checkpoint: plain data, LangChain's messages, and the classes that the graphs declare.
+"""What may come out of a checkpoint: what the graphs wrote, as what it was, and nothing that they did not bring along.
 
-A checkpoint names the classes of the values in it, and to read it is to call them: whoever can write to the database
-could have anything called. So only what is known beforehand is; any other value comes back as the data it was made of.
-Pickles are never read.
+A checkpoint names the classes of the values in it, and to read it is to make objects of them: whoever can write to the
+database could have anything made. So a class must have been brought along by a served graph: it is one of the graph's
+own module, of what its sources import or of the packages that these use, or the graph has written it in this process.
+And it must be data: a record, an enumeration, an object of pydantic or attrs. No function is called, no module imported
+that the graphs' sources do not import. Any other value comes back as the data it was made of; pickles are never read.
+
+A client's values are JSON, and no form of it names a class here.
 
 Format: `checkpointer.serde` of langgraph.json, https://docs.langchain.com/langgraph-platform/cli
 """
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from api.errors import ConfigError, StateTooLargeError, StorageError, UnserializableError, invalid
+from api.errors import ConfigError, StateTooLargeError, StorageError, invalid
 from api.registry import read_config
-from api.state_types import Symbol
+from api.state_types import StateTypes, Symbol
+from api.stored_values import pack, unpack
 
 
 class StrictSerializer(JsonPlusSerializer):
@@ -26,7 +32,7 @@ class StrictSerializer(JsonPlusSerializer):
         max_bytes: of one value as it is stored: a checkpoint, or what a node writes to a channel. More would be stored
             again and again.
         json_modules: classes that checkpoints in the older JSON form may name; True: any.
-        msgpack_modules: likewise for the present form.
+        msgpack_modules: likewise for the present form, besides those that the graphs bring along.
     """
 
     def __init__(
@@ -36,10 +42,15 @@ class StrictSerializer(JsonPlusSerializer):
         json_modules: Sequence[Symbol] | Literal[True] | None = None,
         msgpack_modules: Sequence[Symbol] | Literal[True] | None = None,
     ) -> None:
-        super().__init__(
-            pickle_fallback=False, allowed_json_modules=json_modules, allowed_msgpack_modules=msgpack_modules
-        )
+        super().__init__(pickle_fallback=False, allowed_json_modules=json_modules, allowed_msgpack_modules=None)
         self._max_bytes = max_bytes
+        self._types = StateTypes(True if msgpack_modules is True else frozenset(msgpack_modules or ()))
+
+    def with_msgpack_allowlist(self, extra_allowlist: Iterable[tuple[str, ...] | type]) -> Self:
+        """The serializer for a graph: also with its classes, and what its module brings along."""
+        other = copy.copy(self)
+        other._types = self._types.extended(extra_allowlist)  # this class's own
+        return other
 
     def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
         """A value as it is stored.
@@ -48,10 +59,10 @@ class StrictSerializer(JsonPlusSerializer):
             StateTooLargeError: it is over the limit.
             UnserializableError: some part of it cannot be stored.
         """
-        try:
+        if obj is None or isinstance(obj, bytes | bytearray):
             kind, data = super().dumps_typed(obj)
-        except TypeError as exc:
-            raise UnserializableError(f"The state cannot be stored: {exc}.") from exc
+        else:
+            kind, data = "msgpack", pack(obj, self._types.note)
         if len(data) > self._max_bytes:
             raise StateTooLargeError(f"The state, or a value in it, is larger than {self._max_bytes} bytes.")
         return kind, data
@@ -63,8 +74,8 @@ class StrictSerializer(JsonPlusSerializer):
             StorageError: it is stored in a form that is not read, a pickle for one, or is damaged.
         """
         try:
-            return super().loads_typed(data)
-        except (NotImplementedError, ValueError) as exc:
+            return unpack(data[1], self._types.find) if data[0] == "msgpack" else super().loads_typed(data)
+        except (NotImplementedError, ValueError, TypeError, KeyError) as exc:
             raise StorageError(f"A checkpoint holds a value of the form {data[0]!r} that cannot be read.") from exc
 
 

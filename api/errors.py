@@ -1,6 +1,6 @@
 """The closed tree of errors: what can go wrong for a caller, each with its HTTP status and a stable code."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from pydantic import ValidationError
 
@@ -194,9 +194,24 @@ class FencedError(ThreadlineError):
 
 
 class UnserializableError(ThreadlineError):
-    """A value of the graph cannot be stored."""
+    """A value of the graph cannot be stored.
+
+    Args:
+        what: it is.
+        path: where it is, from the state's key inwards.
+    """
 
     code = "not_serializable"
+
+    def __init__(self, what: str, path: Sequence[str] = ()) -> None:
+        self.what = what
+        self.path = tuple(path)
+        shown = ".".join(self.path[1:] if self.path[:1] == ("channel_values",) else self.path)
+        super().__init__(f"The state cannot be stored: {shown or 'the value'} is {what}.")
+
+    def inside(self, key: str) -> "UnserializableError":
+        """The same, of a value that lies under a key."""
+        return UnserializableError(self.what, (key, *self.path))
 
 
 class StateTooLargeError(ThreadlineError):

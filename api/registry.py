@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 from dotenv import dotenv_values
 from langchain_core.runnables import Runnable, RunnableConfig
@@ -29,7 +29,7 @@ from api.project import Project
 from api.runnables import RunnableGraph
 from api.schemas import Json
 from api.serde import loads
-from api.state_types import state_types
+from api.state_types import EVERYTHING, state_types
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +56,8 @@ class GraphEntry:
     target: Any
     """A Runnable (a Pregel among them), or a `Factory` of one."""
     description: str | None = None
+    module: str | None = None
+    """The name of the module that it was loaded from."""
 
     @property
     def assistant_id(self) -> str:
@@ -74,7 +76,7 @@ class Registry:
     Args:
         entries: the graphs.
         checkpointer: given to every Pregel that is opened, so that its threads are durable; what it reads are values
-            of the classes that the graphs declare.
+            of the classes that the graphs declare and bring along.
         store: likewise.
     """
 
@@ -89,7 +91,9 @@ class Registry:
         self.checkpointer = checkpointer
         if checkpointer is not None:
             graphs = [entry.target for entry in entries.values() if isinstance(entry.target, Pregel)]
-            self.checkpointer = checkpointer.with_allowlist({name for each in graphs for name in state_types(each)})
+            modules = [(entry.module, EVERYTHING) for entry in entries.values() if entry.module]
+            types = [each for graph in graphs for each in state_types(graph)]
+            self.checkpointer = checkpointer.with_allowlist(cast("Any", [*modules, *types]))
         self.store = store
         self._by_assistant = {entry.assistant_id: entry for entry in entries.values()}
         self._ready: dict[bool, dict[str, AnyGraph]] = {False: {}, True: {}}
@@ -148,7 +152,9 @@ class Registry:
         graph = target if isinstance(target, Pregel) else RunnableGraph.of(target, graph_id)
         update: dict[str, Any] = {"name": graph_id} if graph.name == _UNNAMED else {}
         if self.checkpointer is not None:
-            update["checkpointer"] = None if stateless else self.checkpointer.with_allowlist(state_types(graph))
+            update["checkpointer"] = (
+                None if stateless else self.checkpointer.with_allowlist(cast("Any", state_types(graph)))
+            )
         if self.store is not None:
             update["store"] = self.store
         return graph.copy(update=update)
@@ -257,12 +263,13 @@ def _load_entry(graph_id: str, spec: Any, project: Project) -> GraphEntry:
     description = None
     if isinstance(spec, dict):
         spec, description = spec.get("path"), spec.get("description")
-    target, origin = _attribute(f"Graph {graph_id!r}", spec, project), f"Graph {graph_id!r}: {spec}"
+    module, target = _attribute(f"Graph {graph_id!r}", spec, project)
+    origin = f"Graph {graph_id!r}: {spec}"
     if callable(target) and not isinstance(target, Runnable | StateGraph):
         target = factory(target, origin)
     else:
         target = _runnable(target, origin)
-    return GraphEntry(graph_id, target, description)
+    return GraphEntry(graph_id, target, description, module.__name__)
 
 
 def load_attribute(what: str, spec: Any, config: Path) -> Any:
@@ -276,7 +283,7 @@ def load_attribute(what: str, spec: Any, config: Path) -> Any:
     Raises:
         ConfigError: it cannot be imported, or has no such attribute.
     """
-    return _attribute(what, spec, _project(read_config(config), config.resolve().parent))
+    return _attribute(what, spec, _project(read_config(config), config.resolve().parent))[1]
 
 
 def _project(document: dict[str, Any], root: Path) -> Project:
@@ -286,13 +293,14 @@ def _project(document: dict[str, Any], root: Path) -> Project:
     return Project.of(root, dependencies)
 
 
-def _attribute(what: str, spec: Any, project: Project) -> Any:
+def _attribute(what: str, spec: Any, project: Project) -> tuple[ModuleType, Any]:
+    """A module, and what it has under the name."""
     if not isinstance(spec, str) or ":" not in spec:
         raise ConfigError(f'{what}: expected "module:attribute" or "./file.py:attribute", got {spec!r}.')
     source, _, attribute = spec.rpartition(":")
     module = _import(what, source, project)
     try:
-        return getattr(module, attribute)
+        return module, getattr(module, attribute)
     except AttributeError:
         raise ConfigError(f"{what}: {source} has no attribute {attribute!r}.") from None
 

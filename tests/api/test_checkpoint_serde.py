@@ -54,7 +54,7 @@ async def kinds(settings: Settings) -> list[str]:
 
 @pytest.mark.parametrize("attribute", ["graph", "make"])
 async def test_what_a_graph_declares_comes_back(tmp_path: Path, attribute: str) -> None:
-    assert await kinds(written(tmp_path, attribute)) == ["Shape", "Circle", "Leaf", "Place", "dict"]
+    assert await kinds(written(tmp_path, attribute)) == ["Shape", "Circle", "Leaf", "Place", "Undeclared"]
 
 
 async def test_what_langgraph_json_allows_comes_back(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.checkpoint.sqlite.utils import search_where
 
-from api.errors import FencedError, StorageError
+from api.errors import FencedError, StorageError, UnserializableError
 from api.serde import dumps
 from api.storage.sql import queries, saver_script
 from api.storage.sqlite.database import QUICK_BYTES, Database, first
@@ -160,7 +160,7 @@ class SqliteCheckpoints(BaseCheckpointSaver[Any]):
             "task_id": task_id,
             "task_path": task_path,
         }
-        values = [self.serde.dumps_typed(value) for _, value in writes]
+        values = [_stored(self.serde, channel, value) for channel, value in writes]
         rows = [
             {**task, "idx": WRITES_IDX_MAP.get(channel, index), "channel": channel, "type": type_, "value": value}
             for index, ((channel, _), (type_, value)) in enumerate(zip(writes, values, strict=True))
@@ -495,3 +495,10 @@ def _named(row: sqlite3.Row) -> RunnableConfig:
 
 def _key(config: RunnableConfig) -> _Key:
     return config["configurable"]["checkpoint_ns"], config["configurable"]["checkpoint_id"]
+
+
+def _stored(serde: SerializerProtocol, channel: str, value: Any) -> tuple[str, bytes]:
+    try:
+        return serde.dumps_typed(value)
+    except UnserializableError as exc:
+        raise exc.inside(channel) from exc
