@@ -5,11 +5,13 @@ settings ──> Threadline.open: registry, storage, checkpointer, store ──>
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Self
 
 from fastapi import FastAPI
+from starlette.routing import BaseRoute
+from starlette.types import Scope
 
 from api.agents import Agents
 from api.assistants import Assistants
@@ -23,10 +25,12 @@ from api.checkpointer_config import ThreadTtl, load_checkpointer_config
 from api.containment import containing
 from api.cron_scheduler import CronScheduler
 from api.crons import Crons
+from api.custom_app import CustomApp, CustomMiddleware, MountPrefix, Routing, load_custom_app
 from api.errors import StorageError, ThreadlineError, is_storage_failure
 from api.executor import CallbackFactory, Executor
 from api.guard import Access, Guard
 from api.headers import ConfigurableHeaders, load_configurable_headers
+from api.http_config import HttpConfig, load_http_config
 from api.loop_lag import LoopLag
 from api.loop_watch import LoopWatch
 from api.metrics import Metrics, Observable
@@ -76,6 +80,7 @@ class Threadline:
     settings: Settings
     authority: Authority | None
     headers: ConfigurableHeaders
+    http: HttpConfig
     metrics: Metrics
     registry: Registry
     storage: Storage
@@ -102,6 +107,11 @@ class Threadline:
         self.settings = settings or Settings()
         self.metrics = Metrics()
         self.authority = None
+        self.http = HttpConfig()
+        self.custom_app: CustomApp | None = None
+        self.routes: Sequence[BaseRoute] = ()
+        """Those of the service, if it is served."""
+        self.origins = WebOrigins(self.settings.cors_origins, self.settings.allowed_hosts, self.settings.host)
         self._given_storage = storage
         self._callbacks = callbacks
         self._clock = clock or Clock()
@@ -147,6 +157,7 @@ class Threadline:
         entries = load(config)
         self.authority = load_auth(self.settings)
         self.headers = load_configurable_headers(config)
+        self._load_http()
         ttl = load_checkpointer_config(config)
         self.webhooks = Webhooks(load_webhook_config(config), grace=self.settings.shutdown_grace)
         stack.push_async_callback(self.webhooks.close)
@@ -167,7 +178,17 @@ class Threadline:
         await self.assistants.register()
         await self.runs.open()
         stack.push_async_callback(self.runs.close)
+        if self.custom_app is not None:
+            await self.custom_app.enter(stack)
         self._start(stack, Retention(self.storage, checkpointer), ttl)
+
+    def _load_http(self) -> None:
+        self.http = load_http_config(self.settings.config)
+        if self.http.cors is not None:
+            self.origins.name(self.http.cors)
+        self.custom_app = load_custom_app(self.settings, self.http)
+        if self.custom_app is not None:
+            self.custom_app.check(self.routes)
 
     async def _open_storage(
         self, stack: contextlib.AsyncExitStack, entries: Mapping[str, GraphEntry]
@@ -227,6 +248,14 @@ class Threadline:
         sweeper.start()
         stack.push_async_callback(sweeper.stop)
 
+    def is_custom(self, scope: Scope) -> bool:
+        """Whether a request is for a route of the project's own app."""
+        return self.custom_app is not None and self.custom_app.answers(scope, self.routes)
+
+    def is_for_everybody(self, scope: Scope) -> bool:
+        """Whether a request is for a route of the project's own app that nobody has to be known for."""
+        return not self.http.enable_custom_route_auth and self.is_custom(scope)
+
     @property
     def asks_nobody(self) -> bool:
         """Whether the server serves whoever reaches it, without asking who that is."""
@@ -249,7 +278,8 @@ class Threadline:
             await self.guard(caller).runs.admit(request)
 
     async def _on_end(self, run: Run, outcome: Outcome, started_at: datetime) -> None:
-        self.webhooks.send(run, outcome, started_at=started_at)
+        if not self.http.disable_webhooks:
+            self.webhooks.send(run, outcome, started_at=started_at)
         await self.runs.ended(run)
 
 
@@ -286,19 +316,24 @@ def create_app(
     add_error_handlers(app)
     for routes in (meta, docs, agents, assistants, crons, runs, store, threads):
         app.include_router(routes.router)
-    describe(app, lambda: {} if threadline.authority is None else threadline.authority.openapi)
+    threadline.routes = tuple(app.routes)
+    describe(app, threadline)
     return app
 
 
 def _add_middleware(app: FastAPI, threadline: Threadline) -> None:
     """Each is outside of those before it: a body is bounded first, then its sender is known, then the limits hold."""
     settings = threadline.settings
-    origins = WebOrigins(settings.cors_origins, settings.allowed_hosts, settings.host)
+    origins = threadline.origins
+    app.add_middleware(Routing, threadline=threadline)
+    app.add_middleware(CustomMiddleware, threadline=threadline, order="auth_first", outer=app)
     app.add_middleware(RequestLimits, settings=settings)
     app.add_middleware(Authentication, threadline=threadline)
+    app.add_middleware(CustomMiddleware, threadline=threadline, order="middleware_first", outer=app)
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes, timeout=settings.body_timeout)
     app.add_middleware(Boundary)
     app.add_middleware(WebPages, origins=origins, openness=threadline)
+    app.add_middleware(MountPrefix, threadline=threadline)
     app.add_middleware(
         Cors,
         origins=origins,

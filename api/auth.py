@@ -53,6 +53,8 @@ class AuthConfig(BaseModel):
     disable_studio_auth: bool | None = None
     """False lets LangGraph Studio in without a credential; so it is off unless it is written down."""
     openapi: Json = {}
+    cache: Json | None = None
+    """Has no effect: `authenticate` is asked for each request."""
 
 
 class Authority:
@@ -224,6 +226,8 @@ def load_auth(settings: Settings) -> Authority | None:
         complaint = exc.errors(include_url=False, include_context=False)[0]
         where = ".".join(("auth", *(str(part) for part in complaint["loc"])))
         raise ConfigError(f"{where}: {complaint['msg']}.") from None
+    if config.cache is not None:
+        logger.warning("auth.cache has no effect: authenticate is asked for each request.")
     auth = load_attribute("auth.path", config.path, settings.config)
     if not isinstance(auth, Auth):
         raise ConfigError(f"auth.path: {config.path} is a {type(auth).__name__}, not a langgraph_sdk.Auth.")

@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from fastapi.routing import iter_route_contexts
+from starlette.authentication import AuthCredentials
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.callers import Caller
+from api.custom_app import route_path
 from api.errors import InvalidRequestError, ThreadlineError
 from api.proofs import Proofs
 from api.responses import refuse
@@ -57,16 +59,23 @@ class Authentication:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Runs the app for a caller who is known; answers 401 to others."""
         authority = self._threadline.authority
-        if authority is None or scope["type"] not in ("http", "websocket") or _path(scope) in PUBLIC_PATHS:
+        if authority is None or scope["type"] not in ("http", "websocket") or self._is_public(scope):
             await self._app(scope, receive, send)
             return
         replay = _Replay(receive)
         try:
-            scope[CALLER] = await self._caller(authority, scope, replay)
+            caller = scope[CALLER] = await self._caller(authority, scope, replay)
+            # Where a project's own app looks, as in any Starlette app.
+            scope["user"], scope["auth"] = caller.user, AuthCredentials(list(caller.permissions))
         except ThreadlineError as error:
             await refuse(error, scope, receive, send)
             return
         await self._app(scope, replay.again if replay.used else receive, send)
+
+    def _is_public(self, scope: Scope) -> bool:
+        if self._threadline.is_custom(scope):
+            return self._threadline.is_for_everybody(scope)
+        return route_path(scope) in PUBLIC_PATHS
 
     async def _caller(self, authority: "Authority", scope: Scope, replay: "_Replay") -> Caller:
         headers = dict(scope["headers"])
@@ -121,7 +130,7 @@ async def _arguments(
     authorization = headers.get(b"authorization")
     ready: dict[str, Any] = {
         "scope": scope,
-        "path": _path(scope),
+        "path": route_path(scope),
         "method": scope.get("method", "GET"),
         "headers": dict(headers),
         "authorization": None if authorization is None else authorization.decode("latin-1"),
@@ -156,14 +165,6 @@ def _path_params(scope: Scope) -> dict[str, Any]:
         if route.path is None or (route.methods and scope.get("method", "GET") not in route.methods):
             continue
         pattern, _, convertors = compile_path(route.path)
-        if match := pattern.match(_path(scope)):
+        if match := pattern.match(route_path(scope)):
             return {name: convertors[name].convert(value) for name, value in match.groupdict().items()}
     return {}
-
-
-def _path(scope: Scope) -> str:
-    """The path within the app, which may be mounted below another path."""
-    path, root = str(scope["path"]), str(scope.get("root_path", ""))
-    if root and path.startswith(root) and path[len(root) :][:1] in ("", "/"):
-        return path[len(root) :] or "/"
-    return path

@@ -3,15 +3,19 @@
 routes ──get_openapi──> document ──bodies, answers, refusals, formats of ids──> /openapi.json, /docs
 """
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import TypeAdapter
 
 from api import answers
+from api.custom_app import own_document
 from api.schemas import Json
+
+if TYPE_CHECKING:
+    from api.app import Threadline
 
 REFERENCE = "#/components/schemas/{model}"
 """Where a schema refers to others."""
@@ -102,20 +106,32 @@ _TAGS = {
 }
 
 
-def describe(app: FastAPI, security: Callable[[], Json]) -> None:
+def describe(app: FastAPI, threadline: "Threadline") -> None:
     """Makes the app serve the completed document; it is made when it is first asked for.
 
     Args:
         app: with all its routes.
-        security: how callers say who they are, as `auth.openapi` of langgraph.json has it; known once the app is open.
+        threadline: knows, once it is open, how callers say who they are, what is not served, and what besides.
     """
 
     def openapi() -> Json:
         if app.openapi_schema is None:
-            app.openapi_schema = _secured(document(app), security())
+            security = {} if threadline.authority is None else threadline.authority.openapi
+            described = _secured(document(app), security)
+            served = {path: each for path, each in described["paths"].items() if not threadline.http.is_disabled(path)}
+            app.openapi_schema = _with_custom({**described, "paths": served}, own_document(threadline.custom_app))
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way
+
+
+def _with_custom(described: Json, custom: Json) -> Json:
+    """The document with the routes of a project's own app; what both name is ours."""
+    paths = {**custom.get("paths", {}), **described["paths"]}
+    components = {**custom.get("components", {}), **described.get("components", {})}
+    for kind, named in custom.get("components", {}).items():
+        components[kind] = {**named, **described.get("components", {}).get(kind, {})}
+    return {**described, "paths": paths, "components": components}
 
 
 def _secured(described: Json, security: Json) -> Json:

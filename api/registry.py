@@ -6,11 +6,12 @@ The file is LangGraph's own format (`graphs`, `dependencies`, `env`): https://do
 """
 
 import contextlib
+import difflib
 import logging
 import os
 import traceback
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -38,6 +39,17 @@ AnyGraph = Pregel[Any, Any, Any, Any]
 _NAMESPACE = uuid.UUID("6ba7b821-9dad-11d1-80b4-00c04fd430c8")
 """LangGraph's: a default assistant's id is the uuid5 of its graph's name in it."""
 
+
+_HONOURED = frozenset({"graphs", "dependencies", "env", "store", "checkpointer", "auth", "http", "webhooks"})
+_UNSUPPORTED = frozenset({"priority", "ui", "ui_config", "disable_persistence"})
+_OF_IMAGES = frozenset(
+    {
+        *("$schema", "python_version", "node_version", "api_version", "base_image", "image_distro", "dockerfile_lines"),
+        *("pip_config_file", "pip_installer", "source", "keep_pkg_tools", "project_root", "package"),
+        "_INTERNAL_docker_tag",
+    }
+)
+"""What langgraph_cli builds images by: nothing is built here."""
 
 _UNNAMED = "LangGraph"
 """What LangGraph calls a graph that was compiled without a name."""
@@ -192,6 +204,8 @@ def load(path: Path) -> dict[str, GraphEntry]:
     """
     document = read_config(path)
     root = path.resolve().parent
+    for complaint in _unused(document):
+        logger.warning("langgraph.json: %s", complaint)
     for complaint in _set_env(document.get("env"), root):
         logger.warning(complaint)
     project = _project(document, root)
@@ -215,6 +229,27 @@ def read_config(path: Path) -> dict[str, Any]:
     if not isinstance(graphs, dict) or not graphs:
         raise ConfigError(f'{path} names no graphs: "graphs" maps each name to "module:attribute".')
     return document  # type: ignore[no-any-return]  # an object, as checked above
+
+
+def _unused(document: dict[str, Any]) -> Iterator[str]:
+    """What stands in langgraph.json without an effect here.
+
+    Raises:
+        ConfigError: the owner relies on what this server does not do.
+    """
+    if document.get("encryption"):
+        raise ConfigError('"encryption" is not supported: everything would be stored in clear.')
+    for name, value in document.items():
+        if value is None or name in _HONOURED or name in _OF_IMAGES:
+            continue
+        if name in _UNSUPPORTED:
+            yield f"{name!r} is not supported, and has no effect."
+            continue
+        close = difflib.get_close_matches(name, _HONOURED | _UNSUPPORTED, n=1)
+        yield f"nothing is known of {name!r}, which has no effect" + (f": {close[0]!r} is." if close else ".")
+    for graph_id, spec in document["graphs"].items():
+        if isinstance(spec, dict) and (unknown := sorted(spec.keys() - {"path", "description"})):
+            yield f"nothing is known of {', '.join(unknown)} of graph {graph_id!r}, which has no effect."
 
 
 def apply_env(path: Path) -> None:

@@ -10,6 +10,7 @@ and sends no origin with what it reads: only the Host tells. Where callers have 
 they like.
 """
 
+import copy
 import ipaddress
 from collections.abc import Collection
 from typing import Protocol
@@ -20,6 +21,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.errors import ForbiddenError, ThreadlineError
+from api.http_config import CorsConfig
 from api.responses import refuse
 
 ANY = "*"
@@ -51,9 +53,25 @@ class WebOrigins:
         self._named = named
         self._hosts = {host.lower() for host in hosts}
         self._local_only = is_loopback(bound)
+        self._configured: CORSMiddleware | None = None
+
+    def name(self, cors: CorsConfig) -> None:
+        """Names the origins of `http.cors`, which then says all that browsers are told."""
+        rules = cors.model_dump(include=set(CorsConfig.model_fields))
+        self._configured = CORSMiddleware(_nothing, allow_private_network=True, **rules)
+
+    def told(self, app: ASGIApp) -> CORSMiddleware | None:
+        """What answers as `http.cors` says, around an app; None if nothing stands there."""
+        if self._configured is None:
+            return None
+        configured = copy.copy(self._configured)
+        configured.app = app
+        return configured
 
     def may_read(self, origin: str, *, asks_nobody: bool) -> bool:
         """Whether a browser may show answers to a page of that origin."""
+        if self._configured is not None and self._configured.is_allowed_origin(origin):
+            return True
         if self._named is None:
             return not asks_nobody or is_trusted_page(origin)
         return ANY in self._named or origin in self._named or (asks_nobody and is_trusted_page(origin))
@@ -141,9 +159,20 @@ class Cors(CORSMiddleware):
         self._origins = origins
         self._openness = openness
 
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Runs the app; answers what browsers ask beforehand."""
+        if (configured := self._origins.told(self.app)) is not None:
+            await configured(scope, receive, send)
+            return
+        await super().__call__(scope, receive, send)
+
     def is_allowed_origin(self, origin: str) -> bool:
         """Asked by Starlette."""
         return self._origins.may_read(origin, asks_nobody=self._openness.asks_nobody)
+
+
+async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:
+    """Stands for an app."""
 
 
 def is_trusted_page(origin: str) -> bool:

@@ -64,6 +64,8 @@ LEVELS: list[set[str]] = [
         "views",
     },
     {
+        "custom_app",
+        "http_config",
         "sse",
         "api_keys",
         "auth",
