@@ -11,6 +11,8 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from api.errors import OverloadedError
+from api.responses import error_response
 from api.settings import Settings
 
 _TOO_LARGE = (
@@ -23,23 +25,36 @@ _COMPLAINT = (
 )
 
 
-def limited(settings: Settings) -> type[HttpToolsProtocol]:
+_UNAVAILABLE = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+_FULL = OverloadedError("Too many connections are open.", retry_after=1)
+
+
+def limited(settings: Settings, *, spare: int = 1024) -> type[HttpToolsProtocol]:
     """The protocol class for uvicorn's `http` option.
 
     Args:
-        settings: `header_timeout`, `max_header_bytes` and `write_timeout`.
+        settings: `header_timeout`, `max_header_bytes`, `max_connections` and `write_timeout`.
+        spare: connections over `max_connections` that may wait to be refused; of more than that the newest is cut off.
     """
 
     class Limited(_LimitedProtocol):
         limits = settings
+        most_connections = settings.max_connections + spare
 
     return Limited
+
+
+async def _refuse(scope: Any, receive: Any, send: Any) -> None:
+    response = error_response(_FULL)
+    response.headers["connection"] = "close"
+    await response(scope, receive, send)
 
 
 class _LimitedProtocol(HttpToolsProtocol):
     """Calls that begin with what uvicorn calls, in its order."""
 
     limits: Settings
+    most_connections: int
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -54,6 +69,8 @@ class _LimitedProtocol(HttpToolsProtocol):
         """Called by asyncio."""
         super().connection_made(transport)
         self._await_head()
+        if len(self.connections) > self.most_connections:
+            transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by asyncio."""
@@ -76,7 +93,14 @@ class _LimitedProtocol(HttpToolsProtocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
-        super().on_headers_complete()
+        served = self.app
+        if self._is_full():
+            self.logger.warning("a request is refused: %d connections are open", len(self.connections))
+            self.app = _refuse  # as uvicorn does with an answer of its own
+        try:
+            super().on_headers_complete()
+        finally:
+            self.app = served
 
     def on_message_complete(self) -> None:
         """Called by the parser: what follows is the next request."""
@@ -92,6 +116,10 @@ class _LimitedProtocol(HttpToolsProtocol):
     def handle_websocket_upgrade(self) -> None:
         """Called by uvicorn: the connection is another protocol's from here on."""
         self._stop_timers()
+        if self._is_full():
+            self.transport.write(_UNAVAILABLE)
+            self.transport.close()
+            return
         super().handle_websocket_upgrade()
 
     def pause_writing(self) -> None:
@@ -106,6 +134,9 @@ class _LimitedProtocol(HttpToolsProtocol):
             self._write_timer.cancel()
             self._write_timer = None
         super().resume_writing()
+
+    def _is_full(self) -> bool:
+        return len(self.connections) > self.limits.max_connections
 
     def _await_head(self) -> None:
         self._head_timer = self.loop.call_later(self.limits.header_timeout, self.transport.abort)

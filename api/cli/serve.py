@@ -31,6 +31,7 @@ from fastapi import FastAPI
 from uvicorn.supervisors import ChangeReload
 
 from api.app import Threadline, create_app
+from api.cli.descriptors import share
 from api.cli.environment import read_settings
 from api.cli.http_protocol import limited
 from api.cli.terminal import fail, plain
@@ -178,14 +179,18 @@ def _run(options: ServeOptions, sockets: list[socket.socket]) -> None:
     """Serves on bound sockets; with --reload, in a process of its own."""
     settings = _settings(options)
     _configure_logging(settings)
+    try:
+        descriptors = share(settings)
+    except ThreadlineError as exc:
+        fail(exc.message)
     app = create_app(settings)
     config = uvicorn.Config(
         app,
         host=options.host,
         lifespan="off",
-        http=limited(settings),
+        http=limited(settings, spare=descriptors.spare),
+        backlog=descriptors.backlog,
         ws="websockets-sansio",
-        limit_concurrency=settings.max_connections + 1,
         log_config=None,
         access_log=options.access_log,
         proxy_headers=bool(settings.trusted_proxies),

@@ -33,7 +33,7 @@ def serve(tmp_path: Path) -> Serve:
     @contextlib.asynccontextmanager
     async def start(**limits: Any) -> AsyncIterator[httpx.AsyncClient]:
         settings = Settings(config=write_config(tmp_path), shutdown_grace=0, **limits)
-        options = {"http": limited(settings), "limit_concurrency": settings.max_connections + 1}
+        options = {"http": limited(settings, spare=2)}
         async with (
             serving(create_app(settings), **options) as url,
             httpx.AsyncClient(base_url=url, timeout=_SECONDS) as client,
@@ -122,7 +122,15 @@ async def test_connections(serve: Serve) -> None:
     async with serve(max_connections=2) as http:
         address = (http.base_url.host, http.base_url.port)
         with socket.create_connection(address), socket.create_connection(address):
-            assert (await http.get("/info")).status_code == 503
+            answer = await http.get("/info")
+            refused(answer, 503, "overloaded")
+            assert (answer.headers["retry-after"], answer.headers["connection"]) == ("1", "close")
+            with (
+                socket.create_connection(address),
+                socket.create_connection(address),
+                pytest.raises(httpx.TransportError),
+            ):
+                await http.get("/info")
         await until(http, "/info", lambda answer: answer.status_code == 200)
 
 
