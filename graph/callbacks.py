@@ -1,74 +1,46 @@
-"""What happens in one run of the agent, as a queue that is read while the run goes on.
+"""What happens in a run of the agent, or of what it is a part of, as a queue that is read while the run goes on.
 
-    run, in its task ──callbacks──> bounded queue ──async for──> embedder
+    run, in its task or thread ──callbacks──> bounded queue ──async for──> embedder
 
 The run waits when the queue is full, so a slow reader slows it down and memory stays bounded. A reader that leaves (a
 `break`, an exception, `aclose`) stops nothing: from then on events are dropped and the run goes on by itself. The last
 event has a place of its own in the queue, so that the end of a run never waits for anyone.
+
+A handler of one's own gets the answer as text, token by token, and never a tool call named final_answer: the model's
+last chunk has `additional_kwargs["final_answer"]` instead, which says that `on_llm_end` ends the answer.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from collections.abc import AsyncIterator, Iterator
+from threading import Lock
+from typing import Any, TypeVar
 from uuid import UUID
 
 from langchain_core.callbacks import AsyncCallbackHandler
-from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
-from langchain_core.outputs import ChatGenerationChunk, GenerationChunk
-from langgraph.types import Command
+from langchain_core.messages import BaseMessage
+from langchain_core.outputs import ChatGenerationChunk, GenerationChunk, LLMResult
 
-from .agent import AGENT, TOOLS_NODE
+from .event_queue import EventQueue
+from .events import Custom, End, Error, Event, Reasoning, Token, ToolCall, ToolResult
+from .story import Story
+
+__all__ = [
+    "Custom",
+    "End",
+    "Error",
+    "Event",
+    "QueueCallbackHandler",
+    "Reasoning",
+    "Token",
+    "ToolCall",
+    "ToolResult",
+]
 
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
-    """A piece of the answer. The pieces of a run join to its answer."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class ToolCall:
-    """The model asks for a tool."""
-
-    id: str
-    name: str
-    args: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class ToolResult:
-    """A tool call is over."""
-
-    id: str
-    name: str | None
-    content: str | list[str | dict[str, Any]]
-    status: Literal["success", "error"]
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """The run is over, with an answer unless it was interrupted to be resumed. Always last."""
-
-    answer: str | None
-    tools_used: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class Error:
-    """The run failed or was cancelled. Always last."""
-
-    error: BaseException
-
-
-Event = Token | ToolCall | ToolResult | End | Error
-
-
 class QueueCallbackHandler(AsyncCallbackHandler):
-    """Feeds the events of one asynchronous run of the agent to an `async for`.
+    """Feeds the events of one run to an `async for`, or to a `for` in another thread than the run's.
 
         handler = QueueCallbackHandler()
         run = handler.watch(asyncio.create_task(graph.ainvoke(inputs, {"callbacks": [handler]})))
@@ -77,14 +49,17 @@ class QueueCallbackHandler(AsyncCallbackHandler):
                 print(event.text, end="")
         result = await run
 
-    What models that tools call say is not among the tokens. The handler is for the graph's own run, and for one run.
+    It may be put on the agent, on a graph that the agent is a part of, on a chain, or on a call inside of a node; the
+    run may be async, or sync in a thread of its own. Each call, result and answer comes once, in order. What counts as
+    the answer, `run_tree` says: words of models inside tools, and of graphs that are but asked, are not among the
+    tokens. The handler is for one run.
 
     Args:
         size: How many events may wait to be read.
 
     Raises:
         ValueError: If `size` is less than 1.
-        RuntimeError: On a second run, or a second `async for`.
+        RuntimeError: On a second run, or a second loop over the events.
     """
 
     raise_error = True
@@ -92,16 +67,10 @@ class QueueCallbackHandler(AsyncCallbackHandler):
     def __init__(self, size: int = 256) -> None:
         if size < 1:
             raise ValueError(f"size must be at least 1, got {size}")
-        self._size = size
-        self._queue: asyncio.Queue[Event] = asyncio.Queue(size + 1)
-        self._room = asyncio.Event()
-        self._over = False
-        self._left = False
+        self._queue: EventQueue[Event] = EventQueue(size)
         self._reading = False
-        self._root: UUID | None = None
-        self._nodes: dict[UUID, str] = {}
-        self._answering: UUID | None = None
-        self._said = False
+        self._story = Story()
+        self._lock = Lock()
 
     def watch(self, run: "asyncio.Task[_T]") -> "asyncio.Task[_T]":
         """End the events with the task, even if it dies before its run has begun. Returns the task."""
@@ -110,49 +79,54 @@ class QueueCallbackHandler(AsyncCallbackHandler):
 
     def _task_done(self, run: "asyncio.Task[Any]") -> None:
         if run.cancelled():
-            self._end(Error(asyncio.CancelledError()))
+            self._queue.close(Error(asyncio.CancelledError()))
         elif error := run.exception():
-            self._end(Error(error))
+            self._queue.close(Error(error))
         else:
-            self._end(End(None))
+            self._queue.close(End(None))
 
     def __aiter__(self) -> AsyncIterator[Event]:
+        self._read_once()
+        return self._events()
+
+    def __iter__(self) -> Iterator[Event]:
+        self._read_once()
+        return self._events_here()
+
+    def _read_once(self) -> None:
         if self._reading:
             raise RuntimeError("the events of a run can be read once")
         self._reading = True
-        return self._events()
 
     async def _events(self) -> AsyncIterator[Event]:
         try:
-            while not (self._left and self._queue.empty()):
-                event = await self._queue.get()
-                self._room.set()
+            while (event := await self._queue.get()) is not None:
                 yield event
                 if isinstance(event, End | Error):
                     return
         finally:
-            await self.aclose()
+            self._queue.leave()
+
+    def _events_here(self) -> Iterator[Event]:
+        try:
+            while (event := self._queue.get_here()) is not None:
+                yield event
+                if isinstance(event, End | Error):
+                    return
+        finally:
+            self._queue.leave()
 
     async def aclose(self) -> None:
         """Stop reading: what is queued is dropped, and the run no longer waits for anyone."""
-        self._left = True
-        while not self._queue.empty():
-            self._queue.get_nowait()
-        self._room.set()
+        self._queue.leave()
 
-    async def _emit(self, event: Event) -> None:
-        while not (self._left or self._over):
-            if self._queue.qsize() < self._size:
-                self._queue.put_nowait(event)
-                return
-            self._room.clear()
-            await self._room.wait()
-
-    def _end(self, event: End | Error) -> None:
-        if not self._over:
-            self._over = True
-            self._room.set()
-            self._queue.put_nowait(event)
+    def _tell(self, events: Iterator[Event]) -> None:
+        """Queue what the story makes of something; sync nodes tell it from threads of their own."""
+        with self._lock:
+            told = [*events]
+            self._queue.put(event for event in told if not isinstance(event, End | Error))
+            if told and isinstance(told[-1], End | Error):
+                self._queue.close(told[-1])
 
     async def on_chain_start(
         self,
@@ -165,13 +139,34 @@ class QueueCallbackHandler(AsyncCallbackHandler):
         metadata: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Take the first run seen for the graph's, and note its nodes."""
-        if self._root is None:
-            self._root = run_id
-        elif parent_run_id is None:
-            raise RuntimeError("a QueueCallbackHandler serves one run")
-        elif parent_run_id == self._root:
-            self._nodes[run_id] = (metadata or {}).get("langgraph_node", "")
+        """Take the first run seen for the handler's own, and note the others."""
+        with self._lock:
+            self._story.chain_starts(run_id, parent_run_id, inputs, kwargs.get("name"), tags, metadata)
+
+    async def on_chain_end(
+        self,
+        outputs: dict[str, Any],
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        tags: list[str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Tell what a node wrote, or the end."""
+        await self._queue.room()
+        self._tell(self._story.chain_ends(run_id, outputs))
+
+    async def on_chain_error(
+        self,
+        error: BaseException,
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        tags: list[str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Tell the end of a run that failed or was cancelled."""
+        self._tell(self._story.fails(run_id, error))
 
     async def on_chat_model_start(
         self,
@@ -184,10 +179,9 @@ class QueueCallbackHandler(AsyncCallbackHandler):
         metadata: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Note the agent's own call of the model: it may become the answer."""
-        if parent_run_id and self._nodes.get(parent_run_id) == AGENT:
-            self._answering = run_id
-            self._said = False
+        """Note whether what the model says may be the answer."""
+        with self._lock:
+            self._story.model_starts(run_id, parent_run_id, tags, kwargs.get("options"))
 
     async def on_llm_new_token(
         self,
@@ -199,36 +193,25 @@ class QueueCallbackHandler(AsyncCallbackHandler):
         tags: list[str] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Emit a piece of the answer."""
-        if run_id != self._answering:
-            return
-        if isinstance(chunk, ChatGenerationChunk) and getattr(chunk.message, "tool_call_chunks", None):
-            self._answering = None
-        elif isinstance(token, str) and token:
-            self._said = True
-            await self._emit(Token(token))
+        """Tell a piece of the answer."""
+        if self._story.listens(run_id) and isinstance(chunk, ChatGenerationChunk):
+            await self._queue.room()
+            self._tell(self._story.model_says(run_id, chunk))
 
-    async def on_chain_end(
+    async def on_llm_end(
         self,
-        outputs: dict[str, Any],
+        response: LLMResult,
         *,
         run_id: UUID,
         parent_run_id: UUID | None = None,
         tags: list[str] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Emit what a node wrote, or the end."""
-        if run_id == self._root:
-            answer = (outputs or {}).get("final_answer") if isinstance(outputs, dict) else None
-            if answer and answer["answer"] and not self._said:
-                await self._emit(Token(answer["answer"]))
-            self._end(End(answer["answer"], answer["tools_used"]) if answer else End(None))
-        elif (node := self._nodes.pop(run_id, None)) in (AGENT, TOOLS_NODE):
-            messages = list(_messages_in(outputs))
-            for event in _tool_events(_since_reply(messages) if node == AGENT else messages):
-                await self._emit(event)
+        """Let the next message be told."""
+        await self._queue.room()
+        self._tell(self._story.model_ends(run_id, response))
 
-    async def on_chain_error(
+    async def on_llm_error(
         self,
         error: BaseException,
         *,
@@ -237,10 +220,34 @@ class QueueCallbackHandler(AsyncCallbackHandler):
         tags: list[str] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Emit the end of a run that failed or was cancelled."""
-        self._nodes.pop(run_id, None)
-        if run_id == self._root:
-            self._end(Error(error))
+        """Let the next message be told; a model that is the whole run has failed it."""
+        self._tell(self._story.fails(run_id, error))
+
+    async def on_tool_start(
+        self,
+        serialized: dict[str, Any],
+        input_str: str,
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Note that what runs now is inside a tool."""
+        with self._lock:
+            self._story.tool_starts(run_id, parent_run_id)
+
+    async def on_tool_end(self, output: Any, *, run_id: UUID, **kwargs: Any) -> None:
+        """Note that the tool is over."""
+        self._tell(self._story.chain_ends(run_id, None))
+
+    async def on_tool_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
+        """Note that the tool is over."""
+        self._tell(self._story.fails(run_id, error))
+
+    async def on_custom_event(self, name: str, data: Any, *, run_id: UUID, **kwargs: Any) -> None:
+        """Tell what a tool or a node dispatches."""
+        await self._queue.room()
+        self._tell(iter([Custom(name, data)]))
 
     # With these two the handler counts as a streaming one, which makes models stream into it also under `ainvoke`.
 
@@ -251,31 +258,3 @@ class QueueCallbackHandler(AsyncCallbackHandler):
     def tap_output_iter(self, run_id: UUID, output: Iterator[_T]) -> Iterator[_T]:
         """Return what a run streams as it is."""
         return output
-
-
-def _messages_in(update: Any) -> Iterator[BaseMessage]:
-    """Find the messages in what a node returned: an update, commands, or a list of either."""
-    if isinstance(update, BaseMessage):
-        yield update
-    elif isinstance(update, Command):
-        yield from _messages_in(update.update)
-    elif isinstance(update, dict):
-        yield from _messages_in(update.get("messages"))
-    elif isinstance(update, list | tuple):
-        for item in update:
-            yield from _messages_in(item)
-
-
-def _since_reply(messages: list[BaseMessage]) -> list[BaseMessage]:
-    """Leave out what the agent node wrote to repair the history."""
-    replies = [at for at, message in enumerate(messages) if isinstance(message, AIMessage)]
-    return messages[replies[-1] :] if replies else []
-
-
-def _tool_events(messages: Iterable[BaseMessage]) -> Iterator[Event]:
-    for message in messages:
-        if isinstance(message, AIMessage):
-            for call in message.tool_calls:
-                yield ToolCall(call["id"] or "", call["name"], call["args"])
-        elif isinstance(message, ToolMessage):
-            yield ToolResult(message.tool_call_id, message.name, message.content, message.status)

@@ -64,7 +64,7 @@ def chat_model(name: str | None = None, temperature: float | None = None) -> Bas
 def _make(name: str | None, temperature: float | None, endpoint: _Endpoint) -> BaseChatModel:
     name = name or endpoint.model
     if name == OFFLINE or not (endpoint.api_key or endpoint.base_url):
-        return OfflineChatModel()
+        return OfflineChatModel(streaming=True)
     # Importing it takes most of a cold start, and the offline model needs none of it.
     from langchain_openai import ChatOpenAI
 
@@ -74,6 +74,8 @@ def _make(name: str | None, temperature: float | None, endpoint: _Endpoint) -> B
         api_key=SecretStr(endpoint.api_key or _NO_KEY),
         # The client takes OPENAI_BASE_URL as it is, also when it is set to nothing.
         base_url=endpoint.base_url or _OPENAI,
+        # Under `invoke` too, so that any callback handler gets its tokens.
+        streaming=True,
         stream_usage=True,
         max_retries=_RETRIES,
         timeout=_TIMEOUTS,

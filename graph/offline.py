@@ -71,9 +71,11 @@ class OfflineChatModel(BaseChatModel):
 
     Args:
         delay: Seconds between two chunks, to slow a demonstration down.
+        streaming: Whether callbacks get its tokens under `invoke` too; where it is not set, if one of them asks.
     """
 
     delay: float = Field(default=0.0, ge=0.0)
+    streaming: bool = False
 
     @property
     def _llm_type(self) -> str:

@@ -122,20 +122,21 @@ class Noted(MessagesState):
     notes: str
 
 
-def _helped() -> Any:
-    helper = says("secret helper words", "helper")
-
-    async def note(state: Noted) -> dict[str, Any]:
-        return {"notes": (await helper.ainvoke({"messages": "why?"}))["messages"][-1].text}
-
-    async def note_from_state(state: Noted) -> dict[str, Any]:
-        await helper.ainvoke(state)
-        return {"notes": "noted"}
-
-    return in_sequence({"note": note, "again": note_from_state, "speak": says("The public answer.")}, Noted)
+_helper = says("secret helper words", "helper")
 
 
-helped = _helped()
+async def note(_: Noted) -> dict[str, Any]:
+    """Asks a helper."""
+    return {"notes": (await _helper.ainvoke({"messages": "why?"}))["messages"][-1].text}  # type: ignore[arg-type]
+
+
+async def note_from_state(state: Noted) -> dict[str, Any]:
+    """Hands a helper all that it has itself, and does not use what it says."""
+    await _helper.ainvoke(state)
+    return {"notes": "noted"}
+
+
+helped = in_sequence({"note": note, "again": note_from_state, "speak": says("The public answer.")}, Noted)
 """A node asks a graph that is a helper, and writes none of its messages."""
 
 
