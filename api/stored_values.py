@@ -98,7 +98,10 @@ def unpack(data: bytes, find: Find) -> Any:
 class _Writer:
     def __init__(self, note: Callable[[type], None]) -> None:
         self._note = note
-        self._plain = JsonPlusSerializer()
+        self._classes: dict[type, tuple[str, str]] = {}
+        """Names of those that have been noted."""
+        self._fields: dict[type, list[str]] = {}
+        """Of pydantic's classes so far: those that are stored."""
 
     def pack(self, value: Any) -> bytes:
         return ormsgpack.packb(value, default=self._default, option=_OPTIONS)
@@ -141,21 +144,29 @@ class _Writer:
             return self._object(EXT_PYDANTIC_V1, value, fields, _AS_IT_IS)
         self._note(type(value))
         # What is left has no parts of its own: LangGraph's serializer writes it.
-        return ormsgpack.unpackb(self._plain.dumps_typed(value)[1], ext_hook=ormsgpack.Ext)
+        return ormsgpack.unpackb(JsonPlusSerializer().dumps_typed(value)[1], ext_hook=ormsgpack.Ext)
 
     def _model(self, value: BaseModel) -> ormsgpack.Ext:
-        known = {name: field for name, field in type(value).model_fields.items() if not field.exclude}
-        fields = {name: value.__dict__[name] for name in known if name in value.__dict__}
+        cls = type(value)
+        if cls not in self._fields:
+            self._fields[cls] = [name for name, field in cls.model_fields.items() if not field.exclude]
+        held = value.__dict__
+        fields = {name: held[name] for name in self._fields[cls] if name in held}
+        if extra := value.model_extra:
+            fields |= extra
         try:
-            return self._object(EXT_PYDANTIC_V2, value, fields | (value.model_extra or {}), _AS_IT_IS)
+            return self._object(EXT_PYDANTIC_V2, value, fields, _AS_IT_IS)
         except (TypeError, RecursionError):
             # Its own serializers may have a form for what has none.
             return self._object(EXT_PYDANTIC_V2, value, value.model_dump(), "model_validate_json")
 
     def _object(self, code: int, value: Any, payload: Any, *rest: Any) -> ormsgpack.Ext:
         cls = type(value)
-        self._note(cls)
-        return ormsgpack.Ext(code, self.pack((cls.__module__, cls.__qualname__, payload, *rest)))
+        name = self._classes.get(cls)
+        if name is None:
+            self._note(cls)
+            name = self._classes[cls] = (cls.__module__, cls.__qualname__)
+        return ormsgpack.Ext(code, self.pack((*name, payload, *rest)))
 
 
 def _fields(value: Any) -> dict[str, Any] | None:
