@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -94,6 +95,9 @@ class Caller:
         return {"user": self.kept, "permissions": list(self.permissions), "studio": self.is_studio}
 
 
+_CURRENT: ContextVar[Caller | None] = ContextVar("threadline_caller", default=None)
+
+
 def known_caller(user: Any, permissions: Sequence[str], proofs: Proofs | None = None) -> Caller:
     """A caller out of what `authenticate` returned.
 
@@ -123,6 +127,19 @@ def of_graph(record: Json) -> Json:
     """What a graph finds of a kept caller in the `configurable` part of its config, under LangGraph's own names."""
     user = User(record["user"])
     return dict(zip(CALLER_SETTINGS, (user, user.identity, list(record["permissions"])), strict=True))
+
+
+def enter(caller: Caller) -> None:
+    """Says who makes the present request, to all that its task does from now on."""
+    _CURRENT.set(caller)
+
+
+def settings_of_current() -> Json:
+    """What a graph finds of who makes the present request; nothing if nobody asks who that is, or none is made."""
+    caller = _CURRENT.get()
+    if caller is None:
+        return {}
+    return dict(zip(CALLER_SETTINGS, (caller.user, caller.identity, list(caller.permissions)), strict=True))
 
 
 def _fields(user: Any) -> tuple[Json, object | None]:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.requests import HTTPConnection
 
 from api.authentication import CALLER
+from api.callers import enter
 from api.errors import InvalidRequestError, invalid
 from api.serde import dumps, loads
 
@@ -29,7 +30,9 @@ async def threadline(connection: HTTPConnection) -> "Threadline | Guard":
     served = cast("Threadline", connection.app.state.threadline)
     if served.authority is None:
         return served
-    return served.guard(connection.scope[CALLER])
+    caller = connection.scope[CALLER]
+    enter(caller)
+    return served.guard(caller)
 
 
 ThreadlineDep = Annotated["Threadline | Guard", Depends(threadline)]

@@ -386,7 +386,7 @@ class Executor:
     async def _snapshot(self, attempt: _Attempt) -> StateSnapshot | None:
         """The thread's state, if its graph keeps one and can be read now."""
         run = attempt.run
-        config: RunnableConfig = {"configurable": {"thread_id": run.thread_id}}
+        config: RunnableConfig = {"configurable": {"thread_id": run.thread_id, **_caller(run)}}
         try:
             async with asyncio.timeout(_STATE_SECONDS):
                 return await held(self._state_of(attempt, config))
@@ -413,10 +413,9 @@ class Executor:
         )
         if run.attempt > 1:
             attempt["run_attempt"] = run.attempt  # the fence of saver.sql
-        caller = of_graph(run.kwargs["caller"]) if "caller" in run.kwargs else {}
         config: dict[str, Any] = {
             **given,
-            "configurable": {**given.get("configurable", {}), **identity, **caller},
+            "configurable": {**given.get("configurable", {}), **identity, **_caller(run)},
             "metadata": {**run.metadata, **given.get("metadata", {}), **identity, **attempt},
             "run_id": run.run_id,
             "callbacks": [tracker, *handlers, *(self._callbacks(run) if self._callbacks else ())],
@@ -434,6 +433,10 @@ def _log_fields(run: Run) -> dict[str, Any]:
 def _cut_short(run: Run) -> int:
     """How many attempts were, but for those that a process took along in which another run was the one to suspect."""
     return run.attempt - 1 - (run.crashes - run.trials)
+
+
+def _caller(run: Run) -> Json:
+    return of_graph(run.kwargs["caller"]) if "caller" in run.kwargs else {}
 
 
 def _temporary(run: Run) -> bool:

@@ -24,6 +24,7 @@ from langgraph.graph import StateGraph
 from langgraph.pregel import Pregel
 from langgraph.store.base import BaseStore
 
+from api.callers import settings_of_current
 from api.errors import ConfigError, FactoryError, NotFoundError, ThreadlineError
 from api.factories import Factory, Purpose, factory, server_runtime
 from api.project import Project
@@ -155,9 +156,10 @@ class Registry:
                 ready[entry.graph_id] = self._with_storage(entry.graph_id, entry.target, stateless=stateless)
             yield ready[entry.graph_id]
             return
-        runtime = server_runtime(purpose, config or {}, self.store, context)
+        config = _with_caller(config or {})
+        runtime = server_runtime(purpose, config, self.store, context)
         async with contextlib.AsyncExitStack() as stack:
-            graph = await _made(entry.graph_id, entry.target, config or {}, runtime, stack)
+            graph = await _made(entry.graph_id, entry.target, config, runtime, stack)
             yield self._with_storage(entry.graph_id, graph, stateless=stateless)
 
     def _with_storage(self, graph_id: str, target: Runnable[Any, Any], *, stateless: bool) -> AnyGraph:
@@ -170,6 +172,12 @@ class Registry:
         if self.store is not None:
             update["store"] = self.store
         return graph.copy(update=update)
+
+
+def _with_caller(config: RunnableConfig) -> RunnableConfig:
+    """The config with who makes the request, unless it is a run's, which has the run's own caller."""
+    configurable = {**settings_of_current(), **config.get("configurable", {})}
+    return {**config, "configurable": configurable} if configurable else config
 
 
 async def _made(
