@@ -323,7 +323,8 @@ class NativeFold:
             message = Message(counts=False, silent=True)
         else:
             surely = not apart and (not namespace or self.speaks(namespace))
-            message = Message(counts=surely or ANSWER_TAG in (metadata.get("tags") or ()), apart=apart)
+            path = _path(namespace, metadata.get("langgraph_node", ""))
+            message = Message(counts=surely or ANSWER_TAG in (metadata.get("tags") or ()), path=path, apart=apart)
             if message.counts:
                 self._told.add(message_id)
         self._messages[message_id] = message
@@ -357,13 +358,14 @@ class NativeFold:
                 if not namespace:
                     self._note_final(value)
                 for message in messages_in(value):
-                    yield from self._written(message, surely=surely)
+                    yield from self._written(message, _path(namespace, node), surely=surely)
 
-    def _written(self, message: BaseMessage, *, surely: bool) -> Iterator[Entry]:
+    def _written(self, message: BaseMessage, path: tuple[str, ...], *, surely: bool) -> Iterator[Entry]:
         """A message that a node has written.
 
         Args:
             message: it.
+            path: the node, below those that it is in.
             surely: whether the root's state has it then.
         """
         match message:
@@ -372,7 +374,7 @@ class NativeFold:
                     yield from self._speech.end(begun)
                 yield from self._called(message)
             case AIMessage() if surely:
-                yield from self._spoken(message)
+                yield from self._spoken(message, path)
             case ToolMessage():
                 yield from self._returned(message)
 
@@ -398,7 +400,7 @@ class NativeFold:
         }
         yield from self._speech.happen((entry("tool_result", payload),))
 
-    def _spoken(self, message: AIMessage) -> Iterator[Entry]:
+    def _spoken(self, message: AIMessage, path: tuple[str, ...]) -> Iterator[Entry]:
         """A message that counts, whole: told, or what is left of it."""
         message_id, text = message.id or "", str(message.text)
         if message_id in self._inner:
@@ -408,7 +410,7 @@ class NativeFold:
             if message_id in self._told:
                 return
             self._told.add(message_id)
-            begun = self._same(text) or Message()
+            begun = self._same(text, path) or Message()
             if begun.waiting == [] and not begun.text:
                 yield from self._thought(begun, message)
         begun.written = True
@@ -418,10 +420,12 @@ class NativeFold:
             yield from self._speech.piece(begun, text[len(said) :])
         yield from self._speech.count(begun)
 
-    def _same(self, text: str) -> Message | None:
-        """What a model has said and no node has written: a node that writes its text anew writes it."""
+    def _same(self, text: str, path: tuple[str, ...]) -> Message | None:
+        """What a model has said in a node and the node has not written: if it writes its text anew, it writes that."""
         for message in self._messages.values():
-            if not message.written and not message.silent and text and message.said() == text:
+            if message.written or message.silent or not text or message.said() != text:
+                continue
+            if message.apart or message.path[: len(path)] == path:
                 return message
         return None
 
@@ -432,6 +436,10 @@ class NativeFold:
             if interrupt.id not in self.interrupts:
                 self.interrupts[interrupt.id] = interrupt.value
                 yield entry("interrupt", {"id": interrupt.id, "value": interrupt.value})
+
+
+def _path(namespace: Namespace, node: str) -> tuple[str, ...]:
+    return (*(task.partition(":")[0] for task in namespace), node)
 
 
 def _is_root(namespace: Namespace) -> bool:

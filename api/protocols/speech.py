@@ -24,6 +24,8 @@ class Message:
     """Whether it is certain that it belongs to the answer."""
     silent: bool = False
     """Whether no more of its text is to be told: it calls tools, or is no one's answer."""
+    path: tuple[str, ...] = ()
+    """The nodes that it is said in, from the outermost on."""
     apart: bool = False
     """Whether its graph tells nothing but messages."""
     calls: list[AIMessageChunk] = field(default_factory=list)

@@ -13,7 +13,7 @@ from langgraph.config import get_stream_writer
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.types import Command, interrupt
 
-from graph import build_graph
+from graph import State, build_graph
 from tests.api.graphs import GATES, Scripted
 from tests.graph.scripted import Reply, ScriptedModel, answer, call
 
@@ -101,8 +101,10 @@ called_with_saver = in_sequence(
 rewritten = in_sequence({"ask": calling(adds("ann", 2, 3), lambda result: AIMessage(result["messages"][-1].text))})
 tagged = in_sequence({"ask": calling(adds("ann", 2, 3), last, tags=["answer"])})
 twice = in_sequence({"first": adds("ann", 2, 3), "then": adds("bob", 4, 5)})
+shared_twice = in_sequence({"first": adds("ann", 2, 3), "then": says("So.")}, State)
 same_twice = in_sequence({"first": says("Well. "), "then": says("So.")})
 parallel = side_by_side({"left": says("all the words on the left "), "right": says("and those on the right ")})
+echoed = side_by_side({"aloud": says("The same."), "written": lambda _: {"messages": [AIMessage("The same.")]}})
 parallel_agents = side_by_side({"left": adds("ann", 2, 3), "right": calling(adds("bob", 4, 5), last)})
 
 whole_turn = in_sequence(
@@ -294,3 +296,6 @@ async def silent(_: MessagesState) -> dict[str, Any]:
 
 
 falls_silent = in_sequence({"silent": silent})
+
+by_default = in_sequence({"calc": build_graph()})
+"""The agent with the model of the environment."""

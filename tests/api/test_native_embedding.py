@@ -14,6 +14,7 @@ from api.settings import Settings
 from tests.api import embedded
 from tests.api.conftest import Client, Frame, frames
 from tests.api.graphs import gate
+from tests.openai_server import HANG, Call, openai_server
 from tests.serving import serving
 
 GRAPHS = [name for name in vars(embedded) if hasattr(getattr(embedded, name), "builder")]
@@ -104,9 +105,14 @@ async def test_a_whole_turn_of_a_node_comes_in_order(client: Client) -> None:
 
 async def test_two_agents_in_sequence(client: Client) -> None:
     run = await client.run("twice")
-    assert [call["id"] for call in of(run, "tool_call")] == ["call_ann", "call_bob"] or len(of(run, "tool_call")) == 1
-    run = await client.run("same_twice")
-    assert answer(run) == "Well. So." == "".join(await said_in_state(client, run))
+    assert kinds(run) == [ALONE[0], *ALONE[1:4] * 2, *ALONE[4:]]
+    assert [call["id"] for call in of(run, "tool_call")] == ["call_ann", "call_bob"]
+    assert answer(run) == "bob says it is 9."
+    assert await said_in_state(client, run) == ["ann says it is 5.", "bob says it is 9."]
+    for name, said in (("same_twice", ["Well. ", "So."]), ("shared_twice", ["ann says it is 5.", "So."])):
+        run = await client.run(name)
+        assert answer(run) == "".join(said)
+        assert await said_in_state(client, run) == said
 
 
 async def test_what_is_said_side_by_side_does_not_mix(client: Client) -> None:
@@ -115,6 +121,8 @@ async def test_what_is_said_side_by_side_does_not_mix(client: Client) -> None:
     assert answer(run) in ("".join(texts), "".join(reversed(texts)))
     assert len(of(run, "token")) == 11
     assert sorted(await said_in_state(client, run)) == sorted(texts)
+    run = await client.run("echoed")
+    assert answer(run) == "The same.The same." == "".join(await said_in_state(client, run))
 
 
 async def test_agents_side_by_side_have_each_call_and_answer_once(client: Client) -> None:
@@ -215,6 +223,30 @@ async def test_reasoning_is_told_apart(client: Client, name: str) -> None:
     assert answer(run) == "The answer."
     text = await client.post(f"/agents/{name}/stream", json={"input": "hi"}, headers={"accept": "text/plain"})
     assert text.text == "The answer.\n"
+
+
+async def test_through_an_openai_server(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with openai_server() as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        server.reply(Call("add", '{"x": 1,', ' "y": 2}', call_id="c1"))
+        server.reply(Call("final_answer", '{"answer": "It ', "is ", '3.", "tools_used": []}'))
+        run = await client.run("by_default")
+    assert kinds(run) == ALONE
+    assert of(run, "tool_call") == [{"id": "c1", "name": "add", "args": {"x": 1, "y": 2}}]
+    assert [token["text"] for token in of(run, "token")] == ["It ", "is ", "3."]
+    assert answer(run) == "It is 3."
+
+
+async def test_a_model_that_falls_silent_is_no_timeout_of_the_run(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LANGCHAIN_OPENAI_STREAM_CHUNK_TIMEOUT_S", "0.2")
+    async with openai_server() as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        server.reply(Call("final_answer", '{"answer": "It '), HANG)
+        run = await client.run("by_default")
+    assert of(run, "error") == [{"code": "model_timeout", "message": "The model did not answer in time."}]
+    assert of(run, "end") == [{"status": "error"}]
 
 
 async def test_a_timeout_of_the_graphs_own_is_its_failure(client: Client) -> None:
