@@ -68,7 +68,10 @@ def _make(name: str | None, temperature: float | None, endpoint: _Endpoint) -> B
     # Importing it takes most of a cold start, and the offline model needs none of it.
     from langchain_openai import ChatOpenAI
 
-    return ChatOpenAI(
+    from .reasoning import ReasoningChatOpenAI
+
+    made = ReasoningChatOpenAI if endpoint.base_url else ChatOpenAI
+    return made(
         model=name,
         temperature=temperature,
         api_key=SecretStr(endpoint.api_key or _NO_KEY),

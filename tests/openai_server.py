@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from http import HTTPStatus
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Any
 
 USAGE = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}
@@ -84,6 +85,7 @@ class _Reply:
     parts: tuple[Part, ...]
     finish_reason: str | None
     usage: Mapping[str, int]
+    message: Mapping[str, Any]
 
 
 def pieces(text: str, *at: int) -> list[str]:
@@ -105,7 +107,12 @@ class OpenAIServer:
     _gone: asyncio.Event = field(default_factory=asyncio.Event)
 
     def reply(
-        self, *parts: Part, finish_reason: str | None = None, usage: Mapping[str, int] = USAGE, times: int = 1
+        self,
+        *parts: Part,
+        finish_reason: str | None = None,
+        usage: Mapping[str, int] = USAGE,
+        message: Mapping[str, Any] = MappingProxyType({}),
+        times: int = 1,
     ) -> None:
         """Queue a reply.
 
@@ -113,9 +120,10 @@ class OpenAIServer:
             parts: What it is made of. A whole (not streamed) reply is cut or hangs before its first byte.
             finish_reason: "tool_calls" if there are calls, else "stop", if None.
             usage: Token counts as OpenAI names them.
+            message: What the message of a whole reply holds besides.
             times: To how many requests it is given.
         """
-        self._replies.extend([_Reply(parts, finish_reason, usage)] * times)
+        self._replies.extend([_Reply(parts, finish_reason, usage, message)] * times)
 
     def error(
         self,
@@ -315,6 +323,7 @@ def _completion(request: Request, reply: _Reply) -> dict[str, Any]:
     message: dict[str, Any] = {
         "role": "assistant",
         "content": "".join(part for part in reply.parts if isinstance(part, str)) or None,
+        **reply.message,
     }
     if calls:
         message["tool_calls"] = [_whole_call(i, call, "".join(call.fragments)) for i, call in enumerate(calls)]
