@@ -275,6 +275,7 @@ class Executor:
                 run.kwargs = fitted(graph, run.kwargs)
             graph_input = await _graph_input(graph, run, config)
             options = _options(attempt, graph)
+            config = _fitted(config, run, options.get("context"))
             async with aclosing(sources.entries(fold, graph, graph_input, config, options)) as parts:
                 async for part in parts:
                     await self._append(attempt, part)
@@ -485,6 +486,16 @@ def _options(attempt: _Attempt, graph: AnyGraph) -> dict[str, Any]:
         known = context if schema is None else get_type_hints(schema)
         options["context"] = {name: value for name, value in context.items() if name in known}
     return options
+
+
+def _fitted(config: RunnableConfig, run: Run, context: Json | None) -> RunnableConfig:
+    """The config without what the request's context has and the graph's schema has not, as with LangGraph's server."""
+    if context is None or not run.kwargs.get("context_given"):
+        return config
+    dropped = {name: value for name, value in run.kwargs["context"].items() if name not in context}
+    given = config["configurable"].items()
+    kept = {name: value for name, value in given if name not in dropped or value != dropped[name]}
+    return cast("RunnableConfig", {**config, "configurable": kept})
 
 
 async def _graph_input(graph: AnyGraph, run: Run, config: RunnableConfig) -> Any:

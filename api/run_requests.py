@@ -71,6 +71,7 @@ class RunRequests:
             **body.options(),
             "config": {**_merged_config(assistant, thread, config, body), "metadata": metadata},
             "context": {**assistant.context, **(context or {})},
+            "context_given": bool(body.context),
             "temporary": thread_id is None and body.on_completion == "delete",
         }
         return RunRequest(

@@ -9,6 +9,7 @@ between their parts.
 """
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, TypeVar
@@ -35,7 +36,7 @@ _PART_BYTES = 1 << 17
 PADDING_SECONDS = 5.0
 """Between line breaks of an answer that is not ready, as in the reference."""
 
-_MAX_DIGITS = 18
+_CURSOR = re.compile(r"([0-9]{1,18})(-[0-9]{1,18})?")
 """Of an event's id: what a database counts with."""
 
 _FAREWELLS = {SSE: b": the server is shutting down, reconnect\nretry: 1000\n\n", NDJSON: b"", TEXT: b""}
@@ -201,13 +202,16 @@ async def _disconnected(receive: Receive) -> None:
 
 
 def cursor(last_event_id: str | None) -> int:
-    """The seq that a `Last-Event-ID` header names; -1 and nothing mean from the start.
+    """The seq that a `Last-Event-ID` header names; -1, - and nothing mean from the start.
+
+    As the reference's ids, a seq may have a part after a hyphen.
 
     Raises:
         InvalidCursorError: it is not a number.
     """
-    if last_event_id is None or last_event_id.strip() in ("", "-1"):
+    given = (last_event_id or "").strip()
+    if given in ("", "-", "-1"):
         return 0
-    if not last_event_id.strip().isdecimal() or len(last_event_id.strip()) > _MAX_DIGITS:
+    if (found := _CURSOR.fullmatch(given)) is None:
         raise InvalidCursorError("Last-Event-ID is not the id of an event.", field="Last-Event-ID")
-    return int(last_event_id)
+    return int(found[1])

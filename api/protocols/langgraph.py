@@ -290,7 +290,7 @@ def error_payload(error: RunError, cancel: CancelAction | None = None) -> Json:
     return exception_payload(cause)
 
 
-_ALWAYS = frozenset({"metadata", "error", "feedback"})
+_ALWAYS = frozenset({"error", "feedback"})
 
 
 class Frames:
@@ -298,7 +298,7 @@ class Frames:
 
     Args:
         ids: whether frames carry ids.
-        modes: stream modes to show, beside metadata and errors; empty for all.
+        modes: stream modes to show, beside errors; empty for all.
     """
 
     def __init__(self, *, ids: bool, modes: Collection[str] = ()) -> None:
@@ -409,7 +409,7 @@ def run_record(run: Run) -> Json:
     }
 
 
-_OURS = ("source", "graph_id", "caller", ORIGIN)
+_OURS = ("source", "graph_id", "caller", "context_given", ORIGIN)
 
 
 def _kwargs(run: Run) -> Json:

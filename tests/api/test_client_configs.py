@@ -30,7 +30,7 @@ async def client(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
     asked.clear()
     path = tmp_path / "langgraph.json"
     document: dict[str, Any] = {
-        "graphs": {"asking": "tests.api.asking:make"},
+        "graphs": {"asking": "tests.api.asking:make", "known": "tests.api.asking:known"},
         "auth": {"path": "tests.api.tenants:auth"},
         "http": {"configurable_headers": {"includes": ["*"]}},
     }
@@ -56,7 +56,7 @@ async def _run(client: httpx.AsyncClient, thread: str, **body: Any) -> Any:
 async def test_every_route_tells_a_factory_the_true_caller_and_nothing_forged(client: httpx.AsyncClient) -> None:
     thread = await _thread(client)
     await _run(client, thread)
-    [assistant] = (await client.post("/assistants/search", json={})).json()
+    [assistant] = (await client.post("/assistants/search", json={"graph_id": "asking"})).json()
     state = (await client.get(f"/threads/{thread}/state")).json()
     forged = {"checkpoint": {**FORGED, **PLACE, "checkpoint_id": state["checkpoint"]["checkpoint_id"]}}
     calls: list[tuple[str, str, Any]] = [
@@ -114,3 +114,20 @@ async def test_what_an_assistant_a_thread_or_a_cron_keeps_is_cleared_too(client:
     schedule = {"assistant_id": "asking", "schedule": "0 0 1 1 *", "config": {"configurable": FORGED}, "input": {}}
     cron = (await client.post("/runs/crons", json=schedule)).json()
     assert "bob" not in json.dumps(cron["payload"])
+
+
+@pytest.mark.parametrize("settings", [{"context": {"model": "m", "other": 1}}, {"context": {"other": 1}}], ids=str)
+async def test_what_a_context_has_and_the_schema_has_not_goes_nowhere(
+    client: httpx.AsyncClient, settings: dict[str, Any]
+) -> None:
+    seen = await _run(client, await _thread(client), assistant_id="known", **settings)
+    assert "other" not in seen["configurable"]
+    assert ("model" in seen["configurable"]) == ("model" in settings["context"])
+    assert "other" not in seen["context"]
+
+
+async def test_configurable_stays_whole(client: httpx.AsyncClient) -> None:
+    config = {"configurable": {"model": "m", "other": 1}}
+    seen = await _run(client, await _thread(client), assistant_id="known", config=config)
+    assert {"model", "other"} <= set(seen["configurable"])
+    assert seen["context"] == {"model": "m"}

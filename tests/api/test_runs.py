@@ -87,7 +87,19 @@ async def test_join_filters_by_mode(client: Client, sdk: LangGraphClient) -> Non
     await sdk.runs.join(run["thread_id"], run["run_id"])
     for modes, kinds in (("updates", {"updates"}), (["messages-tuple", "values"], {"messages", "values"})):
         stream = sdk.runs.join_stream(run["thread_id"], run["run_id"], stream_mode=modes, last_event_id="-1")
-        assert {part.event async for part in stream} - {"metadata"} == kinds
+        assert {part.event async for part in stream} == kinds
+
+
+async def test_ids_of_the_references_form_are_cursors(client: Client) -> None:
+    body = {"assistant_id": "inner", "input": {"messages": "hi"}, "stream_resumable": True, "if_not_exists": "create"}
+    response = await client.post(f"/threads/{_thread()}/runs/stream", json=body)
+    location, whole = response.headers["location"], response.content
+    rest = whole.split(b"\r\n\r\n", 1)[1]
+    for cursor, content in (("0-0", whole), ("-", whole), ("1-0", rest), ("1796000000000-0", b"")):
+        answer = await client.get(location, headers={"Last-Event-ID": cursor})
+        assert (answer.status_code, answer.content) == (200, content), cursor
+    for cursor in ("1-", "-1-0", "1-a", "x", "1 - 0", "9" * 19):
+        assert (await client.get(location, headers={"Last-Event-ID": cursor})).status_code == 400, cursor
 
 
 async def test_wait_tells_the_error_and_the_interrupt(sdk: LangGraphClient) -> None:
