@@ -8,7 +8,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from graph.expression import LONGEST, Number, Problem, Reading, Step, digits, in_words, read, tokens
+from graph.offline.expression import LONGEST, read
+from graph.offline.numbers import Number, digits, in_words
+from graph.offline.plan import Problem, Reading, Step
+from graph.offline.tokens import tokens
 
 COMPUTE: dict[str, Callable[[Number, Number], Number]] = {
     "add": operator.add,

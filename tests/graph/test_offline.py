@@ -18,9 +18,9 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, Huma
 from langchain_core.output_parsers import JsonOutputParser
 from langchain_core.tools import tool
 
-from graph.expression import in_words
 from graph.final_answer import FinalAnswerModel
 from graph.offline import OfflineChatModel
+from graph.offline.numbers import in_words
 
 Number = int | float
 
@@ -466,8 +466,9 @@ def test_a_context_without_an_answer() -> None:
     assert OfflineChatModel().invoke(messages).text == "The context does not say."
 
 
-def test_json_is_given_where_it_is_asked_for_and_grows() -> None:
-    messages = [SystemMessage("Reply with JSON only."), HumanMessage("Add 3 dogs + twenty-one cats, 2.5 × more!")]
+@pytest.mark.parametrize("name", ["JSON", "json", "Json"])
+def test_json_is_given_where_it_is_asked_for_and_grows(name: str) -> None:
+    messages = [SystemMessage(f"Reply with {name} only."), HumanMessage("Add 3 dogs + twenty-one cats, 2.5 × more!")]
     expected = {
         "numbers": [3, 21, 2.5],
         "operators": ["+", "×"],

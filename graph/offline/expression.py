@@ -1,25 +1,23 @@
-"""Reads the arithmetic in plain English, as a plan of steps for tools to do. Nothing is computed here.
+"""Reads the arithmetic in plain English, as a plan of steps. Nothing is computed here.
 
     "Please add 3 and 4, then multiply that by 5. And 2 ** 3?"
            │
            │  tokens: numbers, operators, phrases, words
            │  sentences: what is arithmetic in each, what is only dressing, what cannot be read
            v
-    nodes      0: 3   1: 4   2: add(0, 1)   3: 5   4: multiply(2, 3)   5: 2   6: exponentiate(5, 1)
-    questions  2, 4, 6
+    3 + 4,   (3 + 4) * 5,   2 ** 3
 
-Equal parts of a text are one node, and a node comes after the nodes it needs. Nothing here recurses deeper than a text
-is nested, which is bounded, as its length is.
+Python's own `ast` reads symbols, but not the words between them: how far "the sum of 3 and 4 times 5" goes, what "that"
+is, which part of a text is no arithmetic. It also names no place in the text where it fails, and its depth is bounded
+by that of Python's stack. Nothing here recurses deeper than a text is nested, which is bounded, as its length is.
 """
 
-import math
-import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
-from decimal import Decimal
-from functools import cache
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-Number = int | float
+from .numbers import Number
+from .plan import BINDING, Problem, Reading, Step
+from .tokens import NOUNS, UNARY, VERBS, Phrase, Token, tokens
 
 LONGEST = 10_000
 """Characters of the longest text that is read."""
@@ -27,99 +25,7 @@ LONGEST = 10_000
 DEEPEST = 200
 """Levels of the deepest nesting that is read."""
 
-_BINDING = {"add": 1, "subtract": 1, "multiply": 2, "divide": 2, "exponentiate": 4}
 _SIGN_BINDING = 3
-_SYMBOLS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "exponentiate": "**"}
-
-_UNITS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
-_TEENS = ["ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"]
-_TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
-_SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
-_BELOW_TWENTY = ["zero", *_UNITS, *_TEENS]
-_SPOKEN_VALUES = {
-    "a": 1,
-    **{word: value for value, word in enumerate(_BELOW_TWENTY)},
-    **{word: 10 * value for value, word in enumerate(_TENS, start=2)},
-}
-
-
-@dataclass(frozen=True)
-class Step:
-    """A call of a tool.
-
-    Args:
-        tool: add, subtract, multiply, divide or exponentiate.
-        x: The node that the first operand comes from.
-        y: The node that the second operand comes from.
-    """
-
-    tool: str
-    x: int
-    y: int
-
-    @property
-    def symbol(self) -> str:
-        return _SYMBOLS[self.tool]
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A part of the text that asks for something, but cannot be read."""
-
-    text: str
-    reason: str
-
-
-@dataclass
-class Reading:
-    """What was read.
-
-    Args:
-        nodes: Numbers, and steps over the nodes before them.
-        asked: In the order of the text, the nodes whose values it asks for, and what could not be read.
-    """
-
-    nodes: list[Number | Step] = field(default_factory=list)
-    asked: list[int | Problem] = field(default_factory=list)
-    _known: dict[tuple[object, ...], int] = field(default_factory=dict)
-
-    def number(self, value: Number) -> int:
-        return self._node(value, (type(value), value))
-
-    def step(self, tool: str, x: int, y: int) -> int:
-        return self._node(Step(tool, x, y), (tool, x, y))
-
-    def _node(self, node: Number | Step, key: tuple[object, ...]) -> int:
-        if key not in self._known:
-            self._known[key] = len(self.nodes)
-            self.nodes.append(node)
-        return self._known[key]
-
-    def show(self, node: int) -> str:
-        """Write a node as an expression, in digits and symbols, with no more parentheses than it needs."""
-        written: list[str] = []
-        left: list[str | int] = [node]
-        while left:
-            item = left.pop()
-            if isinstance(item, str):
-                written.append(item)
-            elif isinstance(step := self.nodes[item], Step):
-                x, y = self._operand(step, step.x, is_left=True), self._operand(step, step.y, is_left=False)
-                left += reversed([*x, f" {step.symbol} ", *y])
-            else:
-                written.append(digits(step))
-        return "".join(written)
-
-    def _operand(self, parent: Step, node: int, *, is_left: bool) -> list[str | int]:
-        operand = self.nodes[node]
-        is_power = parent.tool == "exponentiate"
-        if isinstance(operand, Step):
-            binding = _BINDING[operand.tool]
-            # Of equal operators, the left one is done first; of powers, the right one.
-            bare = binding > _BINDING[parent.tool] or (binding == _BINDING[parent.tool] and is_left != is_power)
-        else:
-            bare = operand >= 0 or not (is_power and is_left)
-        return [node] if bare else ["(", node, ")"]
 
 
 def read(text: str, previous: Number | None = None) -> Reading:
@@ -140,229 +46,6 @@ def read(text: str, previous: Number | None = None) -> Reading:
         # "The sum of one hundred and five" has two numbers, "one hundred and five" is one.
         return other
     return reading
-
-
-def digits(value: Number) -> str:
-    """Write a number in digits: the shortest that reads back as the same, without a fraction if it is whole."""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() and abs(value) < 1e15 else str(value)
-
-
-def in_words(value: int) -> str:
-    """Write a whole number in English words.
-
-    Raises:
-        ValueError: If it has more than fifteen digits.
-    """
-    if abs(value) >= 10**15:
-        raise ValueError("the number is too long for words")
-    parts = ["minus"] if value < 0 else []
-    rest = abs(value)
-    for name, scale in reversed(_SCALES.items()):
-        if rest >= scale:
-            parts += [_below_thousand(rest // scale), name]
-            rest %= scale
-    if rest or not value:
-        parts.append(_below_thousand(rest))
-    return " ".join(parts)
-
-
-def _below_thousand(value: int) -> str:
-    hundreds, rest = divmod(value, 100)
-    parts = [_UNITS[hundreds - 1], "hundred"] if hundreds else []
-    if rest >= 20:
-        tens, units = divmod(rest, 10)
-        parts.append(_TENS[tens - 2] + (f"-{_UNITS[units - 1]}" if units else ""))
-    elif rest or not hundreds:
-        parts.append(_BELOW_TWENTY[rest])
-    return " ".join(parts)
-
-
-@dataclass(frozen=True)
-class Token:
-    """A piece of the text.
-
-    Args:
-        kind: What it is: number, operator, power (squared, cubed), unary (half of, ...), noun (sum of, ...), verb
-            (add, ...), reference (that, ...), sign (negative), open, close, comma, stop, word or other.
-        text: As written.
-        start: Where it begins, in characters from the start of the text.
-        value: Of a number its value, None if it is too large; of an operator, power or phrase what it does.
-    """
-
-    kind: str
-    text: str
-    start: int
-    value: Number | str | None = None
-
-    @property
-    def name(self) -> str:
-        return " ".join(self.text.lower().replace("’", "'").split())
-
-
-_ANY = "|".join
-_END = r"(?u:(?![\w'’]))"
-_DIGITS = r"(?:[1-9][0-9]{0,2}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?|\.[0-9]+"
-_REFERENCE = r"that|it|this|ans|(?:the\s+)?(?:(?:previous|last)\s+)?(?:result|answer)"
-
-
-def _spoken(between: str) -> str:
-    """Return the pattern of a number in words; `between` is what may come before its last part."""
-    units, below_twenty = _ANY(_UNITS), _ANY(_BELOW_TWENTY)
-    small = rf"(?:(?:{_ANY(_TENS)})(?:(?:-|\s+)(?:{units}){_END})?|(?:{below_twenty}))"
-    part = rf"(?:(?:{below_twenty}|a)\s+hundred(?:\s+{between}{small}{_END})?|{small})"
-    whole = part
-    # The scales nest, the largest outermost, so that in a number they only descend.
-    for scale in _SCALES:
-        whole = rf"(?:(?:{part}|a)\s+{scale}(?:\s+{between}{whole}{_END})?|{whole})"
-    return rf"{whole}(?:\s+point(?:\s+(?:zero|{units}){_END})+)?"
-
-
-_OPERATORS = {
-    "exponentiate": rf"\*\*|\^|(?:(?:raised\s+)?to\s+the\s+power(?:\s+of)?|raised\s+to(?:\s+the)?){_END}",
-    "add": rf"\+|(?:plus|added\s+to){_END}",
-    "subtract": rf"[-−–]|minus{_END}",
-    "multiply": rf"[*×·⋅∙]|(?:times|multiplied\s+by){_END}",
-    "divide": rf"[/÷∕]|(?:divided\s+by|over){_END}",
-    "subtracted": rf"subtracted\s+from{_END}",
-}
-_POWERS = {"squared": 2, "²": 2, "cubed": 3, "³": 3}
-_UNARY: dict[str, tuple[str, Number]] = {
-    "square": ("exponentiate", 2),
-    "square of": ("exponentiate", 2),
-    "cube": ("exponentiate", 3),
-    "cube of": ("exponentiate", 3),
-    "square root of": ("exponentiate", 0.5),
-    "twice": ("multiply", 2),
-    "double": ("multiply", 2),
-    "triple": ("multiply", 3),
-    "half": ("divide", 2),
-    "half of": ("divide", 2),
-    "halve": ("divide", 2),
-}
-
-
-@dataclass(frozen=True)
-class _Phrase:
-    """An operation whose operands are in a list: the words that join them, and how they are taken."""
-
-    tool: str
-    joints: tuple[str, ...]
-    many: bool = False
-    swapped: bool = False
-    """The second operand comes first: subtract 3 from 10."""
-    continues: bool = False
-    """With one operand, the result before is the other."""
-
-
-_NOUNS = {
-    "sum of": _Phrase("add", ("and",), many=True),
-    "total of": _Phrase("add", ("and",), many=True),
-    "difference of": _Phrase("subtract", ("and",)),
-    "difference between": _Phrase("subtract", ("and",)),
-    "product of": _Phrase("multiply", ("and",), many=True),
-    "quotient of": _Phrase("divide", ("and",)),
-}
-_VERBS = {
-    "add": _Phrase("add", ("to", "and"), many=True, continues=True),
-    "subtract": _Phrase("subtract", ("from",), swapped=True, continues=True),
-    "multiply": _Phrase("multiply", ("by", "and", "with"), many=True),
-    "divide": _Phrase("divide", ("by",)),
-    "raise": _Phrase("exponentiate", ("to",)),
-}
-
-
-def _phrases(names: Iterable[str]) -> str:
-    longest_first = (name.replace(" ", r"\s+") for name in sorted(names, key=len, reverse=True))
-    return rf"(?:{_ANY(longest_first)}){_END}"
-
-
-@cache
-def _lexer(spoken_and: bool) -> re.Pattern[str]:
-    patterns = {
-        "space": r"(?u:[^\S\n]+)",
-        "other_number": r"0[xXbBoO][0-9a-fA-F]+|[0-9]{4}-[0-9]{2}-[0-9]{2}(?![0-9])",
-        "number": rf"(?:{_DIGITS})(?:[eE][-+]?[0-9]+)?(?:\s+(?:{_ANY(_SCALES)}){_END})?",
-        "spoken": _spoken(r"(?:and\s+)?" if spoken_and else "") + _END,
-        **_OPERATORS,
-        "power": rf"[²³]|(?:squared|cubed){_END}",
-        "noun": rf"(?:the\s+)?{_phrases(_NOUNS)}",
-        "unary_verb": rf"(?:halve|(?:square|cube|double|triple)(?=\s+(?:{_REFERENCE}){_END})){_END}",
-        "unary": rf"(?:the\s+)?{_phrases(_UNARY)}",
-        "verb": _phrases(_VERBS),
-        "reference": rf"(?:{_REFERENCE}){_END}",
-        "sign": rf"negative{_END}",
-        "open": r"\(",
-        "close": r"\)",
-        "comma": ",",
-        "factorial": r"(?<=[0-9)])!(?=\s*[-?=+*/^)])",
-        "stop": r"[.;?!\n]",
-        "word": r"(?u:[^\W\d_]+(?:['’-][^\W\d_]+)*)",
-        "other": r"(?s:.)",
-    }
-    # In ASCII: without regard to case, Unicode has more than one letter that is an "s" or a "k" to a pattern.
-    flags = re.IGNORECASE | re.ASCII
-    return re.compile(_ANY(rf"(?P<{kind}>{pattern})" for kind, pattern in patterns.items()), flags)
-
-
-_SCALED = re.compile(rf"(.*?)\s+({_ANY(_SCALES)})", re.IGNORECASE | re.DOTALL)
-
-
-def tokens(text: str, *, spoken_and: bool = True) -> Iterator[Token]:
-    """Split a text into its pieces.
-
-    Args:
-        text: The text.
-        spoken_and: Whether "one hundred and five" is one number.
-    """
-    last = Token("stop", "", 0)
-    for match in _lexer(spoken_and).finditer(text):
-        kind = match.lastgroup or "other"
-        # An expression goes on in the next line where the line cannot be its end.
-        if kind == "space" or (match[0] == "\n" and last.kind in ("operator", "open", "comma")):
-            continue
-        last = _token(kind, match[0], match.start())
-        yield last
-
-
-def _token(kind: str, text: str, start: int) -> Token:
-    token = Token(kind, text, start)
-    if kind == "number":
-        return replace(token, value=_written(text))
-    if kind == "spoken":
-        return replace(token, kind="number", value=_said(token.name))
-    if kind in _OPERATORS:
-        return replace(token, kind="operator", value=kind)
-    if kind == "power":
-        return replace(token, value=_POWERS[token.name])
-    return replace(token, kind="other") if kind in ("other_number", "factorial") else token
-
-
-def _written(text: str) -> Number | None:
-    scale = 1
-    if scaled := _SCALED.fullmatch(text):
-        text, scale = scaled[1], _SCALES[scaled[2].lower()]
-    text = text.replace(",", "")
-    if math.isinf(float(text)):
-        return None
-    if scale > 1 and not text.isdigit():
-        exact = Decimal(text) * scale
-        return int(exact) if exact == exact.to_integral_value() else float(exact)
-    return int(text) * scale if text.isdigit() else float(text)
-
-
-def _said(text: str) -> Number:
-    whole, _, decimals = text.partition(" point ")
-    total = part = 0
-    for word in re.findall(r"[a-z]+", whole):
-        if word in _SCALES:
-            total, part = total + part * _SCALES[word], 0
-        elif word == "hundred":
-            part *= 100
-        elif word != "and":
-            part += _SPOKEN_VALUES[word]
-    if not decimals:
-        return total + part
-    return float(f"{total + part}.{''.join(str(_SPOKEN_VALUES[word]) for word in decimals.split())}")
 
 
 class _UnreadableError(Exception):
@@ -501,7 +184,7 @@ class _Sentence:
             return after is not None and after.kind in ("operator", "power")
         if token.kind == "verb":
             after = self._peek(1)
-            return after is not None and (self._is_operand(after) or after.name in _VERBS[token.name].joints)
+            return after is not None and (self._is_operand(after) or after.name in VERBS[token.name].joints)
         return token.kind in _STARTS_OPERAND or token.kind in ("operator", "power", "unary_verb")
 
     def _is_operand(self, token: Token) -> bool:
@@ -547,13 +230,13 @@ class _Sentence:
                 left = self._reading.step("exponentiate", left, self._reading.number(token.value))
                 continue
             tool = self._operator(token)
-            if tool is None or _BINDING[tool] < least:
+            if tool is None or BINDING[tool] < least:
                 break
             if symbols_only and token.text[0].isalpha() and token.name != "x" and tool != "exponentiate":
                 break
             self._at += 1
             # A power takes what is to its right first, the others what is to their left.
-            right = self._expression(_BINDING[tool] + (tool != "exponentiate"), symbols_only=symbols_only)
+            right = self._expression(BINDING[tool] + (tool != "exponentiate"), symbols_only=symbols_only)
             x, y = (right, left) if token.value == "subtracted" else (left, right)
             left = self._reading.step(tool, x, y)
         return left
@@ -584,10 +267,10 @@ class _Sentence:
             case "operator", "add":
                 return self._expression(_SIGN_BINDING)
             case "noun", _:
-                phrase = _NOUNS[token.name.removeprefix("the ")]
+                phrase = NOUNS[token.name.removeprefix("the ")]
                 return self._fold(token, phrase, self._list(phrase, [self._expression()]))
             case (("unary" | "unary_verb"), _):
-                tool, other = _UNARY[token.name.removeprefix("the ")]
+                tool, other = UNARY[token.name.removeprefix("the ")]
                 return self._reading.step(tool, self._expression(_SIGN_BINDING), self._reading.number(other))
             case "reference", _:
                 return self._before()
@@ -612,7 +295,7 @@ class _Sentence:
 
     def _command(self, verb: Token) -> int:
         self._at += 1
-        phrase = _VERBS[verb.name]
+        phrase = VERBS[verb.name]
         token = self._peek()
         first = self._before() if token and token.name in phrase.joints else self._expression()
         operands = self._list(phrase, [first])
@@ -623,13 +306,13 @@ class _Sentence:
             return first
         return self._fold(verb, phrase, operands)
 
-    def _list(self, phrase: _Phrase, operands: list[int]) -> list[int]:
+    def _list(self, phrase: Phrase, operands: list[int]) -> list[int]:
         joint = None
         while (phrase.many or len(operands) < 2) and (joint := self._joint(phrase, closed=joint not in (None, ","))):
             operands.append(self._expression(symbols_only=joint != ","))
         return operands
 
-    def _joint(self, phrase: _Phrase, *, closed: bool) -> str | None:
+    def _joint(self, phrase: Phrase, *, closed: bool) -> str | None:
         """Take what joins the next operand to those before, if one follows: a comma, or the word before the last."""
         token = self._peek()
         if token is None:
@@ -650,7 +333,7 @@ class _Sentence:
         self._at += length
         return token.name if length == 1 else "and"
 
-    def _fold(self, token: Token, phrase: _Phrase, operands: list[int]) -> int:
+    def _fold(self, token: Token, phrase: Phrase, operands: list[int]) -> int:
         if len(operands) < 2:
             raise _UnreadableError(f"{_place(token)} needs two numbers")
         if phrase.swapped:
