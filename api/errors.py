@@ -173,6 +173,13 @@ class ShuttingDownError(ThreadlineError):
     code = "shutting_down"
 
 
+class NotLoadedError(ThreadlineError):
+    """The code that the server serves is being changed, and cannot be loaded as it is."""
+
+    status = 503
+    code = "not_loaded"
+
+
 class UnsupportedError(ThreadlineError):
     """The option is known, but this server does not support it."""
 

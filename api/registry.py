@@ -326,7 +326,16 @@ def load_attribute(what: str, spec: Any, config: Path) -> Any:
     Raises:
         ConfigError: it cannot be imported, or has no such attribute.
     """
-    return _attribute(what, spec, _project(read_config(config), config.resolve().parent))[1]
+    return _attribute(what, spec, read_project(config))[1]
+
+
+def read_project(config: Path) -> Project:
+    """The folders that a langgraph.json imports from.
+
+    Raises:
+        ConfigError: it cannot be used.
+    """
+    return _project(read_config(config), config.resolve().parent)
 
 
 def _project(document: dict[str, Any], root: Path) -> Project:

@@ -10,17 +10,19 @@ from api.registry import apply_env
 from api.settings import Settings
 
 
-def read_settings(*, config: Path, **options: Any) -> Settings:
+def read_settings(*, config: Path, apply: bool = True, **options: Any) -> Settings:
     """Settings from the environment, with those that the command line gives in their place.
 
     Args:
-        config: the langgraph.json, whose `env` is in effect from then on.
+        config: the langgraph.json.
+        apply: whether its `env` is in effect from then on.
         options: the others that the command line gives.
 
     Raises:
         ConfigError: one of them has no sense; the message names its variable.
     """
-    apply_env(config)
+    if apply:
+        apply_env(config)
     try:
         return Settings(config=config, **options)
     except ValidationError as exc:

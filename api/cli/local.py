@@ -62,6 +62,6 @@ class LocalRun:
 
     def _settings(self, stack: contextlib.ExitStack) -> Settings:
         folder = None if self._keep else stack.enter_context(tempfile.TemporaryDirectory(prefix="threadline-"))
-        data_dir = {} if folder is None else {"data_dir": Path(folder)}
+        data_dir: dict[str, Any] = {} if folder is None else {"data_dir": Path(folder)}
         # Nobody is left to read what a run does after its reader: it has no time to go on.
         return read_settings(config=self._config, shutdown_grace=0, **data_dir)

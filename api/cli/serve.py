@@ -28,12 +28,12 @@ from urllib.parse import urlsplit
 import typer
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.supervisors import ChangeReload
 
 from api.app import Threadline, create_app
 from api.cli.descriptors import share
 from api.cli.environment import read_settings
 from api.cli.http_protocol import limited
+from api.cli.reload import supervise
 from api.cli.terminal import fail, plain
 from api.errors import ThreadlineError
 from api.logs import configure
@@ -154,12 +154,13 @@ def serve(options: ServeOptions) -> None:
     Raises:
         SystemExit: it cannot; a message is on stderr.
     """
-    _configure_logging(_settings(options))
+    # With --reload, what langgraph.json sets in the environment is for each process anew: files change.
+    _configure_logging(_settings(options, apply=not options.reload))
     listener = _bind(options.host, options.port)
     run = functools.partial(_run, options)
     with listener, contextlib.suppress(KeyboardInterrupt):
         if options.reload:
-            ChangeReload(_reload_config(options), target=run, sockets=[listener]).run()
+            supervise(options.config, run, listener)
         else:
             run([listener])
 
@@ -198,7 +199,11 @@ def _run(options: ServeOptions, sockets: list[socket.socket]) -> None:
         # Streams end when the runs have been drained; this is for clients that do not read.
         timeout_graceful_shutdown=math.ceil(settings.shutdown_grace) + 1,
     )
-    ready = functools.partial(_announce, app.state.threadline, _url(options.host, sockets[0]))
+    threadline: Threadline = app.state.threadline
+
+    def ready() -> None:
+        _announce(threadline, _url(options.host, sockets[0]) + threadline.http.prefix)
+
     server = Server(config, app, settings, ready)
     try:
         server.run(sockets)
@@ -214,23 +219,11 @@ def _run(options: ServeOptions, sockets: list[socket.socket]) -> None:
         fail(f"The server cannot start: {exc}.")
 
 
-def _settings(options: ServeOptions) -> Settings:
+def _settings(options: ServeOptions, *, apply: bool = True) -> Settings:
     try:
-        return read_settings(config=options.config, host=options.host)
+        return read_settings(config=options.config, apply=apply, host=options.host)
     except ThreadlineError as exc:
         fail(exc.message)
-
-
-def _reload_config(options: ServeOptions) -> uvicorn.Config:
-    """What the supervisor watches: the folder of langgraph.json."""
-    return uvicorn.Config(
-        "api.app:create_app",
-        factory=True,
-        log_config=None,
-        reload=True,
-        reload_dirs=[str(options.config.resolve().parent)],
-        reload_includes=["*.py", options.config.name],
-    )
 
 
 def _bind(host: str, port: int) -> socket.socket:

@@ -311,6 +311,44 @@ def test_serve_reloads_when_a_file_changes(tmp_path: Path, folder: Path) -> None
         assert run(tmp_path, "ask", "hi", "--url", url).out == "another 1\n"
 
 
+def test_serve_reloads_whatever_it_is_made_of_and_answers_503_meanwhile(tmp_path: Path, folder: Path) -> None:
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "words.py").write_text("WORD = 'first'")
+    (tmp_path / ".env").write_text("THE_VALUE=1\n")
+    source = "import os\nimport words\n" + GRAPH
+    source = source.replace("message {", "{words.WORD} {os.environ['THE_VALUE']} {")
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "graphs.py").write_text(source)
+    config = {"graphs": {"agent": "./graphs.py:graph"}, "dependencies": ["../lib"], "env": "../.env"}
+    (project / "langgraph.json").write_text(json.dumps(config))
+
+    def answers_503(url: str) -> None:
+        # The processes take turns at one socket: the request waits until the next one takes it.
+        answer = httpx.get(f"{url}/ok", timeout=TIMEOUT)
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        assert answer.json()["error"]["code"] == "not_loaded"
+        assert "words" not in answer.text
+
+    def said(url: str) -> str:
+        body = {"input": "hi"}
+        return str(httpx.post(f"{url}/agents/agent/invoke", json=body, timeout=TIMEOUT).json()["answer"])
+
+    with serving(project, "--reload") as (process, url):
+        (tmp_path / ".env").write_text("THE_VALUE=2\n")
+        read_until(process.stdout, r"is ready: (http\S+)")
+        assert said(url) == "first 2 1"
+        (tmp_path / "lib" / "words.py").write_text("WORD = ")
+        read_until(process.stderr, "answered with (503)")
+        answers_503(url)
+        (tmp_path / "lib" / "words.py").write_text("WORD = 'second'")
+        read_until(process.stdout, r"is ready: (http\S+)")
+        assert said(url) == "second 2 1"
+        (tmp_path / "lib" / "words.py").write_text("import os; os._exit(3)")
+        read_until(process.stderr, "answered with (503)")
+        answers_503(url)
+
+
 @pytest.mark.parametrize("remote", [False, True])
 def test_ask_pipes_the_answer_alone(folder: Path, tmp_path: Path, url: str, remote: bool) -> None:
     before = sorted(folder.rglob("*.sqlite"))
