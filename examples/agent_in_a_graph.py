@@ -1,4 +1,4 @@
-"""The agent as a node of another graph: it streams there as it does alone.
+"""The agent as a node of another graph: it streams there as it does alone, to clients and to handlers.
 
     .venv/bin/python -m examples.agent_in_a_graph
 
@@ -7,6 +7,7 @@ prints
     outer: ai: Let me see.
     agent: tool: 7
     3 + 4 is 7 (seven).
+    Token ToolCall ToolResult End
 """
 
 import asyncio
@@ -14,7 +15,7 @@ import asyncio
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
 from langgraph.graph import END, START, MessagesState, StateGraph
 
-from graph import build_graph
+from graph import QueueCallbackHandler, build_graph
 
 
 def greet(state: MessagesState) -> dict[str, list[AIMessage]]:
@@ -41,6 +42,11 @@ async def main() -> None:
         else:
             print(f"{where}: {message.type}: {message.text}")
     print()
+    handler = QueueCallbackHandler()
+    asked = {"messages": [HumanMessage("What is 3 + 4?")]}
+    run = handler.watch(asyncio.create_task(outer.ainvoke(asked, {"callbacks": [handler]})))
+    print(*dict.fromkeys([type(event).__name__ async for event in handler]))
+    await run
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A callback handler with an asyncio.Queue, read with `async for` while the agent runs.
+"""A callback handler with a queue, read with `async for` while the agent runs; then the same on a chain.
 
     .venv/bin/python -m examples.queue_handler
 
@@ -8,19 +8,23 @@ prints
     add: 7
     3 + 4 is 7 (seven).
     Tools used: add
+    A client that disconnects does not end its run, unless it asked for on_disconnect=cancel.
+    Tools used: none
 """
 
 import asyncio
+from typing import Any
 
-from graph import QueueCallbackHandler, build_graph
-from graph.callbacks import End, Token, ToolCall, ToolResult
+from langchain_core.runnables import Runnable
+
+from graph import End, QueueCallbackHandler, Token, ToolCall, ToolResult, build_graph
+from graph.chains import retrieve
 
 
-async def main() -> None:
-    """Run the agent in a task of its own, and print what happens."""
+async def tell(asked: Runnable[Any, Any], given: Any) -> None:
+    """Run something in a task of its own, and print what happens."""
     handler = QueueCallbackHandler()
-    asked = build_graph().ainvoke({"messages": "What is 3 + 4?"}, {"callbacks": [handler]})
-    run = handler.watch(asyncio.create_task(asked))
+    run = handler.watch(asyncio.create_task(asked.ainvoke(given, {"callbacks": [handler]})))
     async for event in handler:
         match event:
             case ToolCall(name=name, args=args):
@@ -30,8 +34,14 @@ async def main() -> None:
             case Token(text=text):
                 print(text, end="", flush=True)
             case End(tools_used=tools_used):
-                print(f"\nTools used: {', '.join(tools_used)}")
+                print(f"\nTools used: {', '.join(tools_used) or 'none'}")
     await run
+
+
+async def main() -> None:
+    """Ask the agent, then a chain."""
+    await tell(build_graph(), {"messages": "What is 3 + 4?"})
+    await tell(retrieve, "Does a client that disconnects end its run?")
 
 
 if __name__ == "__main__":

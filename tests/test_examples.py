@@ -46,7 +46,7 @@ STAYS = "A client that disconnects does not end its run, unless it asked for on_
 SEVEN = [call("add", x=3, y=4), answer("3 + 4 is 7 (seven).")]
 FACTS = '{"numbers": [1815], "operators": [], "words": ["Ada"]}'
 REPLIES: dict[str, list[list[str] | list[Call]]] = {
-    "agent_in_a_graph": [*SEVEN],
+    "agent_in_a_graph": [*SEVEN, *SEVEN],
     "callbacks_into_a_tool": [SEVEN[0], ["A sum was asked for."], SEVEN[1]],
     "custom_tool": [
         call("divide", x=100, y=3),
@@ -63,7 +63,7 @@ REPLIES: dict[str, list[list[str] | list[Call]]] = {
         answer("6 * 7 cannot be computed: multiply(6, 7) failed: a human said no."),
     ],
     "own_endpoint": [*SEVEN],
-    "queue_handler": [*SEVEN],
+    "queue_handler": [*SEVEN, pieces(STAYS)],
     "retriever": [pieces(STAYS)],
     "stream_a_model": [pieces("Chunks, added up, are the message.")],
     "studio": [call("add", x=3, y=4), call("multiply", x=7, y=5), answer("35")],
