@@ -24,7 +24,7 @@ from api.checkpoint_serde import load_serde
 from api.checkpointer_config import ThreadTtl, load_checkpointer_config
 from api.containment import containing
 from api.cron_scheduler import CronScheduler
-from api.crons import Crons
+from api.crons import CronLimits, Crons
 from api.custom_app import CustomApp, CustomMiddleware, MountPrefix, Routing, load_custom_app
 from api.errors import StorageError, ThreadlineError, is_storage_failure
 from api.executor import CallbackFactory, Executor
@@ -233,7 +233,8 @@ class Threadline:
         self.assistants = Assistants(self.storage, self.registry, self.runs, self.threads)
         self.agents = Agents(self.registry, self.assistants)
         self.run_requests = RunRequests(self.storage, self.assistants, self.webhooks)
-        self.crons = Crons(self.storage, self.assistants, self.run_requests, self._clock)
+        cron_limits = CronLimits(settings.max_crons_per_caller, settings.min_cron_interval)
+        self.crons = Crons(self.storage, self.assistants, self.run_requests, self._clock, cron_limits)
 
     def _start(self, stack: contextlib.AsyncExitStack, retention: Retention, ttl: ThreadTtl) -> None:
         self._worker.start()

@@ -123,6 +123,12 @@ def kept_caller(record: Json) -> Caller:
     return Caller(user.identity, user, permissions, is_studio=record.get("studio", False), kept=record["user"])
 
 
+def owner_of(kwargs: Json) -> str:
+    """The identity of the caller whose run has these kwargs; empty if nobody was asked."""
+    caller: Json | None = kwargs.get("caller")
+    return "" if caller is None else str(caller["user"]["identity"])
+
+
 def of_graph(record: Json) -> Json:
     """What a graph finds of a kept caller in the `configurable` part of its config, under LangGraph's own names."""
     user = User(record["user"])

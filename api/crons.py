@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from langchain_core.utils.uuid import uuid7
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -14,7 +14,7 @@ from api.errors import BadRequestError, InvalidRequestError, NotFoundError, inva
 from api.pages import PageRequest
 from api.protocols.langgraph import RunCreate, StreamMode
 from api.run_requests import RunRequests, check_uuid
-from api.schedules import Clock, check_timezone, next_date
+from api.schedules import Clock, check_interval, check_timezone, next_date
 from api.schemas import Cron, CronSort, Json, MultitaskStrategy, OnRunCompleted
 from api.storage.base import Storage
 
@@ -113,6 +113,15 @@ class CronSearch(PageRequest, CronFilter):
     select: list[CronField] = []
 
 
+class CronLimits(NamedTuple):
+    """What crons may take of the service."""
+
+    per_caller: int | None = None
+    """How many one caller may have, where authentication tells callers apart; None: any number."""
+    interval: float = 0.0
+    """Seconds between two dates of a schedule, at least."""
+
+
 class Crons:
     """The crons of this service.
 
@@ -121,6 +130,7 @@ class Crons:
         assistants: what their runs are of.
         requests: checks what their runs are to be.
         clock: tells the time.
+        limits: how many, and how often.
     """
 
     def __init__(
@@ -129,11 +139,13 @@ class Crons:
         assistants: Assistants,
         requests: RunRequests,
         clock: Clock | None = None,
+        limits: CronLimits = CronLimits(),  # noqa: B008  # a constant
     ) -> None:
         self._storage = storage
         self._assistants = assistants
         self._requests = requests
         self._clock = clock or Clock()
+        self._limits = limits
 
     async def create(
         self,
@@ -157,6 +169,7 @@ class Crons:
             InvalidRequestError: the schedule, or an option of the run, cannot be used.
             BadRequestError: context and configurable are both given.
             NotFoundError: no such assistant or thread.
+            RateLimitedError: the caller has as many crons as one may have.
         """
         if thread_id is not None:
             thread_id = check_uuid(thread_id, "Invalid thread ID: must be a UUID")
@@ -164,6 +177,7 @@ class Crons:
         payload = body.given()
         check_timezone(payload.get("timezone"))
         following = next_date(body.schedule, now, payload.get("timezone"))
+        check_interval(body.schedule, now, self._limits.interval, payload.get("timezone"))
         assistant_id = await self._assistant_id(body.assistant_id, assistants)
         await self._check_thread(thread_id, threads)
         cron_id = str(uuid7())
@@ -184,7 +198,7 @@ class Crons:
             caller=caller,
         )
         await self._requests.build(run_of(cron), thread_id)
-        if not await self._storage.crons.create(cron):
+        if not await self._storage.crons.create(cron, limit=self._limits.per_caller):
             raise NotFoundError("Thread or assistant not found.")
         return cron
 
@@ -222,6 +236,7 @@ class Crons:
         if preview is None or not permits(access, preview.metadata):
             raise NotFoundError(f"Cron '{cron_id}' not found", field="cron_id")
         change(preview)
+        check_interval(preview.schedule, now, self._limits.interval, preview.timezone)
         await self._requests.build(run_of(preview), preview.thread_id)
         cron = await self._storage.crons.change(key, change)
         if cron is None:

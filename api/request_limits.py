@@ -19,6 +19,8 @@ from api.settings import Settings
 
 _MAX_CALLERS = 10_000
 """Whose buckets are remembered; the one that asked longest ago is forgotten first."""
+OPEN_OF_A_USER = 1000
+"""Requests under way of one who was authenticated, if no limit is set."""
 _EXEMPT = frozenset({"/ok"})
 
 
@@ -78,7 +80,7 @@ class RequestLimits:
             return
         caller = caller_of(scope)
         try:
-            self._check(caller)
+            self._check(caller, known=CALLER in scope)
         except ThreadlineError as error:
             await refuse(error, scope, receive, send, close_code=TRY_AGAIN_LATER)
             return
@@ -92,11 +94,13 @@ class RequestLimits:
             if not self._open[caller]:
                 del self._open[caller]
 
-    def _check(self, caller: str) -> None:
+    def _check(self, caller: str, *, known: bool) -> None:
         settings = self._settings
         if self._all >= settings.max_open_requests:
             raise OverloadedError(f"{settings.max_open_requests} requests are under way already.", retry_after=1)
         limit = settings.max_open_requests_per_caller
+        if limit is None:
+            limit = OPEN_OF_A_USER if known else 0
         if limit and self._open[caller] >= limit:
             raise RateLimitedError(f"You have {limit} requests under way already.", retry_after=1)
         if self._buckets is not None and (seconds := self._buckets.take(caller)):

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from langchain_core.utils.uuid import uuid7
 
 from api.access_filter import AccessFilter
+from api.callers import owner_of
 from api.checkpointer_config import ThreadTtl
 from api.errors import FencedError, GapError, NotFoundError, OverloadedError, ShuttingDownError, ThreadlineError
 from api.events import END, Event, end
@@ -29,7 +30,7 @@ from api.schemas import (
 )
 from api.serde import dumps, loads
 from api.settings import Settings
-from api.storage.base import Storage
+from api.storage.base import QueueLimits, Storage
 from api.worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -140,6 +141,7 @@ class Runs:
             ConflictError: the thread has a run under way, or waits at no interrupt that the request could resume.
             FencedError: the cron was fired, changed or deleted meanwhile.
             OverloadedError: too many runs wait, of all or of the thread.
+            RateLimitedError: too many of the caller.
         """
         await self._check_waiting(request)
         now = datetime.now(UTC)
@@ -160,14 +162,21 @@ class Runs:
             kwargs={**request.kwargs, "source": request.source, "graph_id": request.graph_id, **current_kwargs()},
             multitask_strategy=request.multitask_strategy,
             due_at=request.due_at,
+            owner=owner_of(request.kwargs),
         )
-        limit = self._settings.max_queued_runs
+        settings = self._settings
+        limits = QueueLimits(
+            active=settings.max_queued_runs,
+            delayed=settings.max_delayed_runs,
+            active_of_owner=settings.max_queued_runs_per_caller,
+            delayed_of_owner=settings.max_delayed_runs_per_caller,
+        )
         for marked in await self._storage.queue.enqueue(
             run,
             thread=thread,
             thread_config=request.thread_config,
             access=request.access,
-            limit=limit,
+            limits=limits,
             fired=fired,
             resuming="resume" in request.kwargs,
         ):

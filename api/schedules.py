@@ -10,6 +10,15 @@ from api.errors import InvalidRequestError
 
 _MAX_LENGTH = 1000
 _LONGEST_SLEEP = 60.0
+_HOUR = 1
+"""Place of the hours among the fields."""
+_LEAST_OF_FIVE_FIELDS = 60.0
+_FIELDS_WITH_SECONDS = 6
+_DATES_LOOKED_AT = 60
+
+
+class TooOftenError(InvalidRequestError):
+    """The schedule fires more often than is allowed."""
 
 
 class Clock:
@@ -44,14 +53,47 @@ def next_date(schedule: str, after: datetime, timezone: str | None = None) -> da
             "every 5 minutes.",
             field="schedule",
         )
-    start = after.astimezone(ZoneInfo(timezone) if timezone else UTC)
+    zone = ZoneInfo(timezone) if timezone else UTC
+    dates = croniter(schedule, after.astimezone(zone))
+    at_hours = croniter.expand(schedule)[0][_HOUR] != ["*"]
     try:
-        found: datetime = croniter(schedule, start).get_next(datetime)
+        while True:
+            found: datetime = dates.get_next(datetime).astimezone(UTC)
+            # When summer time ends an hour comes twice: a schedule that names hours means one of them, as cron does.
+            if not (at_hours and found.astimezone(zone).fold):
+                return found
     except CroniterBadDateError:
         raise InvalidRequestError(
             f"Invalid cron schedule: '{schedule}'. Reason: failed to find next date", field="schedule"
         ) from None
-    return found.astimezone(UTC)
+
+
+def check_interval(schedule: str, after: datetime, least: float, timezone: str | None = None) -> None:
+    """Whether a schedule leaves time between its dates, as far as the next ones tell.
+
+    Args:
+        schedule: as of `next_date`, as the others.
+        after: any time.
+        least: seconds.
+        timezone: by its IANA name.
+
+    Raises:
+        InvalidRequestError: it does not; or it is no schedule.
+    """
+    if least <= _LEAST_OF_FIVE_FIELDS and len(schedule.split()) < _FIELDS_WITH_SECONDS:
+        return
+    try:
+        dates = [next_date(schedule, after, timezone)]
+        for _ in range(_DATES_LOOKED_AT):
+            dates.append(next_date(schedule, dates[-1], timezone))
+            if (dates[-1] - dates[-2]).total_seconds() < least:
+                raise TooOftenError(
+                    f"The schedule '{schedule}' fires more often than every {least:g} s.", field="schedule"
+                )
+    except TooOftenError:
+        raise
+    except InvalidRequestError:
+        return  # it ends
 
 
 def check_timezone(timezone: str | None) -> None:

@@ -86,6 +86,8 @@ class Run:
     """How often its process died while it was under way."""
     trials: int = 0
     """How often of these it may be to blame: it was the only one, or on trial."""
+    owner: str = ""
+    """Whose run it is: the identity of its caller; empty where nobody is asked."""
 
 
 @dataclass(slots=True)

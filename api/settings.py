@@ -34,8 +34,20 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(default=1 << 20, ge=1)
     max_concurrent_runs: int = Field(default=128, ge=1)
     """Runs that execute at one time; further ones wait in the queue."""
+    max_concurrent_runs_per_caller: int | None = Field(default=None, ge=1)
+    """Likewise of one caller, where authentication tells them apart; None: three quarters of all."""
     max_queued_runs: int = Field(default=10_000, ge=1)
-    """Runs that wait or execute; one more is refused."""
+    """Runs that wait for their turn or execute; one more is refused."""
+    max_queued_runs_per_caller: int = Field(default=1000, ge=1)
+    """Likewise of one caller, where authentication tells them apart."""
+    max_delayed_runs: int = Field(default=100_000, ge=1)
+    """Runs that wait for their time; one more is refused."""
+    max_delayed_runs_per_caller: int = Field(default=1000, ge=1)
+    """Likewise of one caller, where authentication tells them apart."""
+    max_crons_per_caller: int = Field(default=100, ge=1)
+    """Crons of one caller, where authentication tells them apart."""
+    min_cron_interval: float = Field(default=10.0, ge=0)
+    """Between two dates of a cron's schedule; one that fires sooner is refused."""
     max_queued_runs_per_thread: int = Field(default=1000, ge=1)
     """Runs of one thread that wait; one more is refused."""
     max_batch_inputs: int = Field(default=100, ge=1)
@@ -66,8 +78,9 @@ class Settings(BaseSettings):
     """Of one caller, who may make a minute's worth at once; 0 is no limit."""
     max_open_requests: int = Field(default=10_000, ge=1)
     """Under way at one time, open streams included; one more is refused."""
-    max_open_requests_per_caller: int = Field(default=0, ge=0)
-    """Likewise of one caller; 0 is no limit."""
+    max_open_requests_per_caller: int | None = Field(default=None, ge=0)
+    """Likewise of one caller; 0 is no limit. None: 1000 where authentication tells callers apart, else no limit: all
+    that comes through a proxy has one address."""
     max_connections: int = Field(default=12_000, ge=1)
     """Open at one time, those without a request included; a request on one more is refused."""
     header_timeout: float = Field(default=15.0, gt=0)
@@ -89,6 +102,12 @@ class Settings(BaseSettings):
     log_format: Annotated[LogFormat, _lower] = "text"
     """How the lines on stderr are written by `threadline serve`; an app that is mounted leaves that to its host."""
     log_level: Annotated[LogLevel, _lower] = "info"
+
+    @property
+    def most_concurrent_runs_per_caller(self) -> int:
+        """How many runs of one caller execute at one time, with the default worked out."""
+        share = self.max_concurrent_runs_per_caller or max(1, self.max_concurrent_runs * 3 // 4)
+        return min(share, self.max_concurrent_runs)
 
     @property
     def root(self) -> Path:

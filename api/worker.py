@@ -11,6 +11,7 @@ import logging
 import os
 import socket
 import uuid
+from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -112,7 +113,8 @@ class Worker:
         while True:
             await self._slots.acquire()
             try:
-                run = await self._queue.claim(self.worker_id, self._settings.lease_seconds)
+                full = self._full()
+                run = await self._queue.claim(self.worker_id, self._settings.lease_seconds, full=full)
             except Exception:
                 logger.exception("claiming a run failed")
                 self._slots.release()
@@ -120,6 +122,9 @@ class Worker:
                 continue
             if run is None:
                 self._slots.release()
+                if full:
+                    # What they wait with may be claimed elsewhere.
+                    self._queue.pass_on()
                 await self._queue.wait(await self._until_due())
                 continue
             if (earlier := self._running.get(run.run_id)) is not None:
@@ -129,6 +134,12 @@ class Worker:
             self._running[run.run_id] = _Running(run, task)
             if self._slots.locked():
                 self._queue.pass_on()
+
+    def _full(self) -> frozenset[str]:
+        """Owners who have their share of this process, and so leave room for others."""
+        most = self._settings.most_concurrent_runs_per_caller
+        counts = Counter(running.run.owner for running in self._running.values() if running.run.owner)
+        return frozenset(owner for owner, count in counts.items() if count >= most)
 
     async def _until_due(self) -> float | None:
         due = await self._queue.next_due()
@@ -142,6 +153,8 @@ class Worker:
             logger.exception("run %s could not be ended; another attempt goes on with it", run.run_id)
             await self._give_back(run)
         finally:
+            if run.owner in self._full():
+                self._queue.wake()  # it may have waited for this end alone
             del self._running[run.run_id]
             self._slots.release()
 

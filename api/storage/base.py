@@ -190,6 +190,17 @@ class Records(Protocol):
         """
 
 
+class QueueLimits(NamedTuple):
+    """How many runs may be in the queue when one more is added; None: any number."""
+
+    active: int | None = None
+    """That wait for their turn or execute."""
+    delayed: int | None = None
+    """That wait for their time."""
+    active_of_owner: int | None = None
+    delayed_of_owner: int | None = None
+
+
 class RunQueue(Protocol):
     """The runs table as a queue: first in, first out; one run of a thread at a time."""
 
@@ -200,7 +211,7 @@ class RunQueue(Protocol):
         thread: Thread | None = None,
         thread_config: Json | None = None,
         access: AccessFilter | None = None,
-        limit: int | None = None,
+        limits: QueueLimits | None = None,
         fired: FiredCron | None = None,
         resuming: bool = False,
     ) -> Sequence[Run]:
@@ -220,14 +231,24 @@ class RunQueue(Protocol):
             ConflictError: the thread is busy and the strategy is `reject`; or the run's id is taken; or the run is
                 `resuming`, and the thread waits at no interrupt.
             FencedError: the cron was fired, changed or deleted meanwhile.
-            OverloadedError: `limit` runs are pending or running already.
+            OverloadedError: as many runs wait or execute already as `limits` allow.
+            RateLimitedError: as many of its owner.
         """
 
-    async def claim(self, worker_id: str, lease_seconds: float) -> Run | None:
+    async def claim(self, worker_id: str, lease_seconds: float, *, full: Collection[str] = ()) -> Run | None:
         """Takes the oldest run that may start: pending, due, the first such of a thread with none running; or running
         with an expired lease. Sets running, worker, lease, attempt + 1, `base` (on the first attempt); the thread
-        becomes busy. A run that has begun and was given back goes before the others of its thread.
+        becomes busy. A run that has begun and was given back goes before the others of its thread. Owners take turns:
+        of pending runs it is the oldest of the one after the owner whose run this client claimed last.
+
+        Args:
+            worker_id: the worker.
+            lease_seconds: how long it holds the run without a heartbeat.
+            full: owners whose pending runs are to wait.
         """
+
+    def wake(self) -> None:
+        """Ends the `wait` of this client: what it left may be claimed now."""
 
     async def next_due(self) -> datetime | None:
         """When the next run that waits for a time or a lease may be claimed; None if no run waits for one."""
@@ -444,8 +465,12 @@ class Assistants(Protocol):
 class Crons(Protocol):
     """Crons, and which of them are due: enabled ones, at their date, up to their end."""
 
-    async def create(self, cron: Cron) -> bool:
-        """Inserts the cron; False if its assistant or its thread does not exist. It goes when one of them goes."""
+    async def create(self, cron: Cron, *, limit: int | None = None) -> bool:
+        """Inserts the cron; False if its assistant or its thread does not exist. It goes when one of them goes.
+
+        Raises:
+            RateLimitedError: its caller has `limit` crons already.
+        """
 
     async def get(self, cron_id: str) -> Cron | None:
         """The cron, or None."""

@@ -1,13 +1,15 @@
 """Schedules: which date comes next, and what is no schedule."""
 
+import contextlib
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from api.errors import InvalidRequestError
-from api.schedules import Clock, check_timezone, next_date
+from api.schedules import Clock, check_interval, check_timezone, next_date
 
 
 @pytest.mark.parametrize(
@@ -67,6 +69,45 @@ def test_any_text_is_a_schedule_with_a_later_date_or_refused(
         assert next_date(schedule, after, timezone) > after
     except InvalidRequestError:
         return
+
+
+@pytest.mark.parametrize(
+    ("schedule", "zone", "after", "dates"),
+    [
+        ("30 2 * * *", "Europe/Berlin", "2026-10-24T12:00", ["25 02:30 +0200", "26 02:30 +0100"]),
+        ("*/30 2 * * *", "Europe/Berlin", "2026-10-24T12:00", ["25 02:00 +0200", "25 02:30 +0200", "26 02:00 +0100"]),
+        ("30 * * * *", "Europe/Berlin", "2026-10-25T00:00", ["25 02:30 +0200", "25 02:30 +0100", "25 03:30 +0100"]),
+        ("30 2 * * *", "Europe/Berlin", "2026-03-28T12:00", ["29 03:00 +0200", "30 02:30 +0200"]),
+        ("45 1 * * *", "Australia/Lord_Howe", "2026-04-04T00:00", ["05 01:45 +1100", "06 01:45 +1030"]),
+        ("30 1 * * 0 15", "America/New_York", "2026-10-31T12:00", ["01 01:30 -0400", "08 01:30 -0500"]),
+    ],
+)
+def test_an_hour_that_comes_twice_is_one(schedule: str, zone: str, after: str, dates: list[str]) -> None:
+    at, found = datetime.fromisoformat(after).replace(tzinfo=UTC), []
+    for _ in dates:
+        at = next_date(schedule, at, zone)
+        found.append(at.astimezone(ZoneInfo(zone)).strftime("%d %H:%M %z"))
+    assert found == dates
+
+
+@pytest.mark.parametrize(
+    ("schedule", "least", "often"),
+    [
+        ("* * * * * *", 10, True),
+        ("* * * * * */10", 10, False),
+        ("* * * * * 0,59", 10, True),
+        ("0 0 * * * 0,1", 10, True),
+        ("* * * * * * 2027", 10, True),
+        ("* * * * *", 10, False),
+        ("* * * * *", 61, True),
+        ("0 * * * *", 3600, False),
+        ("0 0 1 1 * 0 2027", 3600, False),
+        ("* * * * * *", 0, False),
+    ],
+)
+def test_how_often_a_schedule_fires(schedule: str, least: float, often: bool) -> None:
+    with pytest.raises(InvalidRequestError, match="more often") if often else contextlib.nullcontext():
+        check_interval(schedule, datetime(2026, 6, 1, tzinfo=UTC), least)
 
 
 @pytest.mark.parametrize("timezone", ["Nowhere/Land", "", "../etc", "/etc/localtime", "Europe", "\0", "x" * 5000])

@@ -7,9 +7,9 @@ from typing import Literal
 
 import pytest
 
-from api.errors import ConflictError, FencedError, NotFoundError, OverloadedError
+from api.errors import ConflictError, FencedError, NotFoundError, OverloadedError, RateLimitedError
 from api.schemas import Outcome, Run, Thread
-from api.storage.base import Storage
+from api.storage.base import QueueLimits, Storage
 from tests.contract.backends import DONE, WORKER, claimed, enqueued, make_run, make_thread
 from tests.contract.conftest import Open
 
@@ -169,10 +169,80 @@ async def test_limit_counts_pending_and_running_runs(storage: Storage) -> None:
     thread = make_thread()
 
     with pytest.raises(OverloadedError):
-        await storage.queue.enqueue(make_run(thread.thread_id), thread=thread, limit=2)
-    await storage.queue.enqueue(make_run(thread.thread_id), thread=thread, limit=3)
+        await storage.queue.enqueue(make_run(thread.thread_id), thread=thread, limits=QueueLimits(active=2))
+    await storage.queue.enqueue(make_run(thread.thread_id), thread=thread, limits=QueueLimits(active=3))
     await storage.queue.finish(running.run_id, 1, DONE, events=0)
-    await storage.queue.enqueue(make_run(thread.thread_id), limit=3)
+    await storage.queue.enqueue(make_run(thread.thread_id), limits=QueueLimits(active=3))
+
+
+async def test_limits_count_delayed_runs_and_those_of_an_owner_apart(storage: Storage) -> None:
+    later = datetime.now(UTC) + timedelta(days=1)
+    limits = QueueLimits(active=3, delayed=3, active_of_owner=2, delayed_of_owner=2)
+
+    async def add(owner: str, due_at: datetime | None = None) -> None:
+        thread = make_thread()
+        run = make_run(thread.thread_id, owner=owner, due_at=due_at)
+        await storage.queue.enqueue(run, thread=thread, limits=limits)
+
+    for due_at in (later, None):
+        await add("a", due_at)
+        await add("a", due_at)
+        with pytest.raises(RateLimitedError):
+            await add("a", due_at)
+        await add("b", due_at)
+        with pytest.raises(OverloadedError):
+            await add("b", due_at)
+
+
+async def test_runs_of_nobody_have_the_limit_of_all(storage: Storage) -> None:
+    for _ in range(3):
+        thread = make_thread()
+        limits = QueueLimits(active=3, active_of_owner=1)
+        await storage.queue.enqueue(make_run(thread.thread_id), thread=thread, limits=limits)
+
+
+async def test_owners_take_turns(storage: Storage, open_storage: Open) -> None:
+    for owner in ("a", "a", "a", "b", "b", "", "c"):
+        await enqueued(storage, owner=owner)
+    for client in (storage, await open_storage()):
+        first = await claim(client)
+        assert first is not None
+        assert first.owner == "a"
+
+    owners = [run.owner for _ in range(5) if (run := await claim(storage)) is not None]
+    assert owners == ["b", "c", "", "a", "b"]
+    assert await claim(storage) is None
+
+
+async def test_the_oldest_of_an_owner_goes_first(storage: Storage) -> None:
+    runs = [await enqueued(storage, owner=owner) for owner in ("b", "a", "b", "a")]
+    order = [run.run_id for _ in runs if (run := await claim(storage)) is not None]
+    assert order == [runs[at].run_id for at in (1, 0, 3, 2)]
+
+
+async def test_owners_who_are_full_wait(storage: Storage) -> None:
+    first, second = await enqueued(storage, owner="a"), await enqueued(storage, owner="b")
+
+    assert await storage.queue.claim(WORKER, 30.0, full=("a", "b")) is None
+    for owner, run in (("a", second), ("b", first)):
+        taken = await storage.queue.claim(WORKER, 30.0, full=(owner,))
+        assert taken is not None
+        assert taken.run_id == run.run_id
+    assert await storage.queue.claim(WORKER, 30.0, full=()) is None
+
+
+async def test_a_run_whose_worker_died_waits_for_no_turn(storage: Storage) -> None:
+    run = await enqueued(storage, owner="a")
+    assert await claim(storage, lease_seconds=-1) is not None
+    again = await storage.queue.claim(WORKER, 30.0, full=("a",))
+    assert again is not None
+    assert (again.run_id, again.attempt) == (run.run_id, 2)
+
+
+async def test_wake_ends_a_wait(storage: Storage) -> None:
+    waiting = asyncio.create_task(storage.queue.wait(None))
+    storage.queue.wake()
+    await waiting
 
 
 async def test_reject_refuses_while_a_run_is_pending_or_running(storage: Storage) -> None:

@@ -320,17 +320,30 @@ SELECT thread_id FROM threads WHERE thread_id IN (SELECT value FROM json_each(:t
 -- name: count_pending_runs
 SELECT count(*) FROM runs WHERE status = 'pending';
 
+-- Those that wait for their time are counted apart: they may do so for years, and keep nobody from anything meanwhile.
 -- name: count_active_runs
-SELECT (SELECT count(*) FROM runs WHERE status = 'pending') + (SELECT count(*) FROM runs WHERE status = 'running');
+SELECT (SELECT count(*) FROM runs WHERE status = 'pending') + (SELECT count(*) FROM runs WHERE status = 'running')
+    - (SELECT count(*) FROM runs INDEXED BY runs_delayed WHERE status = 'pending' AND waits_for = 'time');
+
+-- name: count_delayed_runs
+SELECT count(*) FROM runs INDEXED BY runs_delayed WHERE status = 'pending' AND waits_for = 'time';
+
+-- name: count_active_runs_of_owner
+SELECT count(*) FROM runs INDEXED BY runs_of_owner
+WHERE owner = :owner AND owner != '' AND status IN ('pending', 'running') AND waits_for IS NOT 'time';
+
+-- name: count_delayed_runs_of_owner
+SELECT count(*) FROM runs INDEXED BY runs_of_owner
+WHERE owner = :owner AND owner != '' AND status IN ('pending', 'running') AND waits_for = 'time';
 
 -- name: insert_run
 INSERT INTO runs (
-    run_id, thread_id, assistant_id, created_at, updated_at, status, metadata, kwargs, multitask_strategy, due_at,
+    run_id, thread_id, assistant_id, created_at, updated_at, status, metadata, kwargs, multitask_strategy, due_at, owner,
     waits_for
 )
 VALUES (
     :run_id, :thread_id, :assistant_id, :created_at, :updated_at, 'pending', :metadata, :kwargs, :multitask_strategy,
-    :due_at,
+    :due_at, :owner,
     CASE
         WHEN :due_at > :now THEN 'time'
         WHEN EXISTS (
@@ -375,6 +388,18 @@ AND NOT EXISTS (
     WHERE head.thread_id = :thread_id AND head.status IN ('pending', 'running') AND head.waits_for IS NULL
 );
 
+-- name: next_owner
+SELECT owner FROM runs INDEXED BY runs_ready
+WHERE status = 'pending' AND waits_for IS NULL AND owner > :owner ORDER BY owner LIMIT 1;
+
+-- name: first_owner
+SELECT owner FROM runs INDEXED BY runs_ready
+WHERE status = 'pending' AND waits_for IS NULL ORDER BY owner LIMIT 1;
+
+-- name: head_of_owner
+SELECT seq FROM runs INDEXED BY runs_ready
+WHERE status = 'pending' AND waits_for IS NULL AND owner = :owner ORDER BY seq LIMIT 1;
+
 -- name: end_trials
 UPDATE runs SET trial_until = NULL WHERE process = :process AND trial_until <= :now;
 
@@ -392,10 +417,7 @@ SET status = 'running', worker_id = :worker_id, process = :process, lease_until 
     attempt = attempt + 1
 WHERE seq = (
     SELECT min(claimable) FROM (
-        SELECT (
-            SELECT seq FROM runs INDEXED BY runs_ready
-            WHERE status = 'pending' AND waits_for IS NULL ORDER BY seq LIMIT 1
-        ) AS claimable
+        SELECT :head AS claimable
         UNION ALL
         SELECT (
             SELECT seq FROM runs
@@ -628,6 +650,10 @@ SELECT :cron_id, :assistant_id, :thread_id, :schedule, :timezone, :end_time, :ne
     :payload, :metadata, :on_run_completed, :enabled, :caller
 WHERE EXISTS (SELECT 1 FROM assistants WHERE assistants.assistant_id = :assistant_id)
     AND (:thread_id IS NULL OR EXISTS (SELECT 1 FROM threads WHERE threads.thread_id = :thread_id));
+
+-- name: count_crons_of_owner
+SELECT count(*) FROM crons INDEXED BY crons_of_owner
+WHERE json_extract(caller, '$.user.identity') = :owner AND caller IS NOT NULL;
 
 -- name: get_cron
 SELECT * FROM crons WHERE cron_id = :cron_id;

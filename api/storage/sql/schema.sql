@@ -199,3 +199,16 @@ ALTER TABLE runs ADD COLUMN trials INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE runs ADD COLUMN trial_until INTEGER;
 
 CREATE INDEX runs_on_trial ON runs (process, trial_until) WHERE trial_until IS NOT NULL;
+
+-- Whose run it is, as authentication knows them; nobody's where nobody is asked. Owners take turns: a claim looks for the
+-- next one's oldest head.
+-- migration: 13
+ALTER TABLE runs ADD COLUMN owner TEXT NOT NULL DEFAULT '';
+
+UPDATE runs SET owner = coalesce(json_extract(kwargs, '$.caller.user.identity'), '')
+WHERE status IN ('pending', 'running');
+
+DROP INDEX runs_ready;
+CREATE INDEX runs_ready ON runs (owner, seq) WHERE status = 'pending' AND waits_for IS NULL;
+CREATE INDEX runs_of_owner ON runs (owner, waits_for) WHERE status IN ('pending', 'running') AND owner != '';
+CREATE INDEX crons_of_owner ON crons (json_extract(caller, '$.user.identity')) WHERE caller IS NOT NULL;

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from api.access_filter import AccessFilter, permits
+from api.errors import RateLimitedError
 from api.schemas import Cron, CronSort, FiredCron, Json
 from api.serde import loads
 from api.storage.base import LONGEST_LOOK, Crons
@@ -51,11 +52,18 @@ class SqliteCrons(Crons):
         self._tell = tell
         self._wake = asyncio.Event()
 
-    async def create(self, cron: Cron) -> bool:
+    async def create(self, cron: Cron, *, limit: int | None = None) -> bool:
         parameters = _parameters(cron)
-        return await self._database.write(
-            lambda connection: connection.execute(self._queries["insert_cron"], parameters).rowcount > 0, self._added
-        )
+        owner = None if cron.caller is None else cron.caller["user"]["identity"]
+
+        def create(connection: sqlite3.Connection) -> bool:
+            if owner is not None and limit is not None:
+                count = connection.execute(self._queries["count_crons_of_owner"], {"owner": owner}).fetchone()[0]
+                if count >= limit:
+                    raise RateLimitedError(f"You have {limit} crons already.")
+            return connection.execute(self._queries["insert_cron"], parameters).rowcount > 0
+
+        return await self._database.write(create, self._added)
 
     async def get(self, cron_id: str) -> Cron | None:
         return _cron(await self._database.read(lambda connection: self._current(connection, cron_id)))

@@ -17,10 +17,10 @@ from datetime import datetime
 from functools import partial
 
 from api.access_filter import AccessFilter
-from api.errors import ConflictError, FencedError, NotFoundError, OverloadedError
+from api.errors import ConflictError, FencedError, NotFoundError, OverloadedError, RateLimitedError
 from api.schemas import CancelAction, FiredCron, Json, Outcome, Run, Thread
 from api.serde import dumps, loads
-from api.storage.base import LONGEST_LOOK, RunQueue
+from api.storage.base import LONGEST_LOOK, QueueLimits, RunQueue
 from api.storage.sqlite import rows, thread_log
 from api.storage.sqlite.crons import claim_parameters
 from api.storage.sqlite.database import QUICK_BYTES, Database, first
@@ -65,6 +65,8 @@ class SqliteRunQueue(RunQueue):
         self._process = process
         self._neighbours = neighbours
         self._wake = asyncio.Event()
+        self._turn = ""
+        """Whose run was claimed last."""
         self._idle = 0
         """How many wait here for something to claim."""
         self._expiring: set[asyncio.Task[int]] = set()
@@ -77,7 +79,7 @@ class SqliteRunQueue(RunQueue):
         thread: Thread | None = None,
         thread_config: Json | None = None,
         access: AccessFilter | None = None,
-        limit: int | None = None,
+        limits: QueueLimits | None = None,
         fired: FiredCron | None = None,
         resuming: bool = False,
     ) -> Sequence[Run]:
@@ -92,7 +94,7 @@ class SqliteRunQueue(RunQueue):
         def enqueue(connection: sqlite3.Connection) -> Sequence[sqlite3.Row]:
             if claim is not None and connection.execute(self._queries["fire_cron"], claim).rowcount == 0:
                 raise FencedError("The cron was fired, changed or deleted meanwhile.")
-            return self._enqueue(connection, run_columns, thread_columns, changes, access, limit, resuming=resuming)
+            return self._enqueue(connection, run_columns, thread_columns, changes, access, limits, resuming=resuming)
 
         quick = len(run_columns["kwargs"]) <= QUICK_BYTES
         # On the commit, even if the caller is gone by then.
@@ -109,7 +111,7 @@ class SqliteRunQueue(RunQueue):
         thread: Parameters | None,
         changes: Parameters,
         access: AccessFilter | None,
-        limit: int | None,
+        limits: QueueLimits | None,
         *,
         resuming: bool,
     ) -> Sequence[sqlite3.Row]:
@@ -122,8 +124,8 @@ class SqliteRunQueue(RunQueue):
         marked = self._make_way(db, run)
         if resuming:
             self._check_waits(db, run["thread_id"])
-        if limit is not None and db.execute(self._queries["count_active_runs"]).fetchone()[0] >= limit:
-            raise OverloadedError(f"{limit} runs wait or execute already.")
+        if limits is not None:
+            self._check_limits(db, run, limits)
         busy = {"thread_id": run["thread_id"], "now": rows.now(), **changes}
         if db.execute(self._queries["set_thread_busy"], busy).rowcount == 0:
             raise NotFoundError("Thread or assistant not found.", field="thread_id")
@@ -146,17 +148,38 @@ class SqliteRunQueue(RunQueue):
         marks = {"thread_id": thread_id, "action": strategy, "now": rows.now()}
         return db.execute(self._queries["mark_active_runs_of_thread"], marks).fetchall()
 
+    def _check_limits(self, db: sqlite3.Connection, run: Parameters, limits: QueueLimits) -> None:
+        def reached(statement: str, limit: int | None) -> bool:
+            return (
+                limit is not None
+                and db.execute(self._queries[statement], {"owner": run["owner"]}).fetchone()[0] >= limit
+            )
+
+        if run["due_at"] is not None:
+            if reached("count_delayed_runs_of_owner", limits.delayed_of_owner):
+                raise RateLimitedError(
+                    f"{limits.delayed_of_owner} runs of yours wait for their time already.", retry_after=60
+                )
+            if reached("count_delayed_runs", limits.delayed):
+                raise OverloadedError(f"{limits.delayed} runs wait for their time already.")
+            return
+        if reached("count_active_runs_of_owner", limits.active_of_owner):
+            raise RateLimitedError(f"{limits.active_of_owner} runs of yours wait or execute already.", retry_after=1)
+        if reached("count_active_runs", limits.active):
+            raise OverloadedError(f"{limits.active} runs wait or execute already.")
+
     def _check_waits(self, db: sqlite3.Connection, thread_id: str) -> None:
         held = first(db.execute(self._queries["get_thread"], {"thread_id": thread_id}))
         if held is not None and not loads(held["interrupts"]):
             raise ConflictError("The thread waits at no interrupt: there is nothing to resume.", field="resume")
 
-    async def claim(self, worker_id: str, lease_seconds: float) -> Run | None:
+    async def claim(self, worker_id: str, lease_seconds: float, *, full: Collection[str] = ()) -> Run | None:
         def claim(connection: sqlite3.Connection) -> sqlite3.Row | None:
             parameters: Parameters = {"worker_id": worker_id, "process": self._process, **_lease(lease_seconds)}
             parameters["trial"] = _TRIAL
             self._end_delays(connection, parameters["now"])
             connection.execute(self._queries["end_trials"], parameters)
+            parameters["head"] = self._head(connection, full)
             return first(connection.execute(self._queries["claim_run"], parameters))
 
         claiming = self._database.write(claim, quick=True)
@@ -169,8 +192,22 @@ class SqliteRunQueue(RunQueue):
             raise
         if row is None:
             return None
+        self._turn = row["owner"]
         self._moved(row["thread_id"])
         return rows.run(row)
+
+    def _head(self, db: sqlite3.Connection, full: Collection[str]) -> int | None:
+        """The oldest run that may start, of the next owner who has one and is not full; each is looked at once."""
+        owner, seen = self._turn, set[str]()
+        while True:
+            found = db.execute(self._queries["next_owner"], {"owner": owner}).fetchone()
+            found = found or db.execute(self._queries["first_owner"]).fetchone()
+            if found is None or (owner := found["owner"]) in seen:
+                return None
+            if owner not in full:
+                head = db.execute(self._queries["head_of_owner"], {"owner": owner}).fetchone()
+                return None if head is None else head["seq"]
+            seen.add(owner)
 
     def _end_delays(self, db: sqlite3.Connection, now: int) -> None:
         """Runs whose time has come wait for their turn, or have it."""
@@ -249,6 +286,9 @@ class SqliteRunQueue(RunQueue):
         self._wake.set()
         if delayed or not self._idle:
             self._neighbours.tell(CLAIMABLE)
+
+    def wake(self) -> None:
+        self._wake.set()
 
     def pass_on(self) -> None:
         # Others only: here nobody takes one.

@@ -150,6 +150,7 @@ def run_parameters(run: Run) -> Parameters:
         "kwargs": text(run.kwargs),
         "multitask_strategy": run.multitask_strategy,
         "due_at": None if run.due_at is None else micros(run.due_at),
+        "owner": run.owner,
     }
 
 
@@ -173,4 +174,5 @@ def run(row: sqlite3.Row) -> Run:
         lease_until=None if row["lease_until"] is None else moment(row["lease_until"]),
         crashes=row["crashes"],
         trials=row["trials"],
+        owner=row["owner"],
     )
