@@ -331,7 +331,12 @@ def _add_middleware(app: FastAPI, threadline: Threadline) -> None:
     app.add_middleware(RequestLimits, settings=settings)
     app.add_middleware(Authentication, threadline=threadline)
     app.add_middleware(CustomMiddleware, threadline=threadline, order="middleware_first", outer=app)
-    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes, timeout=settings.body_timeout)
+    app.add_middleware(
+        BodyLimit,
+        max_bytes=settings.max_body_bytes,
+        max_all=settings.max_bodies_bytes,
+        timeout=settings.body_timeout,
+    )
     app.add_middleware(Boundary)
     app.add_middleware(WebPages, origins=origins, openness=threadline)
     app.add_middleware(MountPrefix, threadline=threadline)

@@ -20,6 +20,7 @@ from starlette.requests import Request
 from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.body_limit import check_values
 from api.callers import Caller
 from api.custom_app import route_path
 from api.errors import InvalidRequestError, ThreadlineError
@@ -83,7 +84,9 @@ class Authentication:
             from api.auth import studio_caller
 
             return studio_caller()
-        arguments = await _arguments(authority.parameters, scope, headers, replay)
+        arguments = await _arguments(
+            authority.parameters, scope, headers, replay, self._threadline.settings.max_body_values
+        )
         query = QueryParams(scope.get("query_string", b""))
         return await authority.authenticate(arguments, Proofs.of(headers, query, arguments.get("body")))
 
@@ -124,7 +127,7 @@ class _Replay:
 
 
 async def _arguments(
-    wanted: frozenset[str], scope: Scope, headers: Mapping[bytes, bytes], replay: _Replay
+    wanted: frozenset[str], scope: Scope, headers: Mapping[bytes, bytes], replay: _Replay, max_values: int
 ) -> dict[str, Any]:
     """What the authenticate handler asks for."""
     authorization = headers.get(b"authorization")
@@ -146,13 +149,14 @@ async def _arguments(
         if "request" in wanted:
             arguments["request"] = request
         if "body" in wanted:
-            arguments["body"] = _json(await request.body())
+            arguments["body"] = _json(await request.body(), max_values)
     return arguments
 
 
-def _json(body: bytes) -> Any:
+def _json(body: bytes, max_values: int) -> Any:
     if not body:
         return None
+    check_values(body, max_values)
     try:
         return loads(body)
     except ValueError:

@@ -1,10 +1,10 @@
-"""Refuses request bodies over a size, whether they say their length or not, and those that take too long."""
+"""Refuses bodies of requests that are too large, whether they say so or not, take too long, or have too many values."""
 
 import asyncio
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.errors import BodyTooLargeError, SlowRequestError
+from api.errors import BodyTooLargeError, InvalidRequestError, OverloadedError, SlowRequestError
 
 
 class BodyLimit:
@@ -13,12 +13,15 @@ class BodyLimit:
     Args:
         app: the app inside.
         max_bytes: of one body.
+        max_all: of all bodies of requests that have no answer yet.
         timeout: seconds for all of it to come.
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int, timeout: float) -> None:
+    def __init__(self, app: ASGIApp, max_bytes: int, max_all: int, timeout: float) -> None:
         self._app = app
         self._max_bytes = max_bytes
+        self._max_all = max_all
+        self._all = 0
         self._timeout = timeout
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -26,11 +29,11 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        received, complete = 0, False
+        received, held, complete = 0, 0, False
         deadline = asyncio.get_running_loop().time() + self._timeout
 
         async def counted() -> Message:
-            nonlocal received, complete
+            nonlocal received, held, complete
             if complete:
                 return await receive()
             try:
@@ -39,9 +42,47 @@ class BodyLimit:
             except TimeoutError:
                 raise SlowRequestError(f"The body did not come within {self._timeout:g} s.", field="body") from None
             complete = not message.get("more_body", False)
-            received += len(message.get("body", b""))
+            size = len(message.get("body", b""))
+            received, held, self._all = received + size, held + size, self._all + size
             if received > self._max_bytes:
                 raise BodyTooLargeError(f"The body is larger than {self._max_bytes} bytes.", field="body")
+            if self._all > self._max_all:
+                raise OverloadedError("Too many large requests are under way.", retry_after=1)
             return message
 
-        await self._app(scope, counted, send)
+        async def noted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                release()
+            await send(message)
+
+        def release() -> None:
+            nonlocal held
+            self._all -= held
+            held = 0
+
+        try:
+            await self._app(scope, counted, noted)
+        finally:
+            release()
+
+
+def check_values(content: bytes, most: int) -> None:
+    """Refuses a body of which too many values would be made, before any is: an empty list grows from 3 bytes to 56.
+
+    Args:
+        content: perhaps JSON.
+        most: lists, objects, and items in them.
+
+    Raises:
+        InvalidRequestError: it has more.
+    """
+    if _separators(content) <= most:
+        return
+    # Texts may hold any character: they are left out, once there are not too many of them.
+    plain = content.replace(b"\\\\", b"").replace(b'\\"', b"")
+    if plain.count(b'"') > 4 * most or _separators(b"".join(plain.split(b'"')[::2])) > most:
+        raise InvalidRequestError(f"The body has more than {most} values.", field="body")
+
+
+def _separators(content: bytes) -> int:
+    return content.count(b",") + content.count(b"[") + content.count(b"{")

@@ -8,6 +8,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.requests import HTTPConnection
 
 from api.authentication import CALLER
+from api.body_limit import check_values
 from api.callers import enter
 from api.errors import InvalidRequestError, invalid
 from api.serde import dumps, loads
@@ -78,10 +79,13 @@ async def parsed(request: Request) -> Any:
     """The request's body, whatever its content type says.
 
     Raises:
-        InvalidRequestError: it is not JSON.
+        InvalidRequestError: it is not JSON, or has too many values or levels.
     """
+    # Not `request.body()`, which keeps it for as long as the answer takes.
+    content = b"".join([part async for part in request.stream()])
+    check_values(content, request.app.state.threadline.settings.max_body_values)
     try:
-        document = loads(await request.body())
+        document = loads(content)
     except ValueError as exc:
         raise InvalidRequestError("Invalid JSON in request body", field="body") from exc
     if _is_deeper(document, _MAX_DEPTH):

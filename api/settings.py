@@ -31,7 +31,12 @@ class Settings(BaseSettings):
     """Names by which a server may be called that listens on this machine and asks nobody who they are; `*` for any."""
     trusted_proxies: list[str] = []
     """Addresses, or networks, whose `X-Forwarded-For` and `-Proto` tell who sends a request."""
-    max_body_bytes: int = Field(default=1 << 20, ge=1)
+    max_body_bytes: int = Field(default=16 << 20, ge=1)
+    """Of a request: enough for a photo."""
+    max_body_values: int = Field(default=20_000, ge=100)
+    """Lists, objects and items in them that one request's body has."""
+    max_bodies_bytes: int = Field(default=256 << 20, ge=1)
+    """Of all requests that are being read or answered; one more is refused."""
     max_concurrent_runs: int = Field(default=128, ge=1)
     """Runs that execute at one time; further ones wait in the queue."""
     max_concurrent_runs_per_caller: int | None = Field(default=None, ge=1)
@@ -51,9 +56,9 @@ class Settings(BaseSettings):
     max_queued_runs_per_thread: int = Field(default=1000, ge=1)
     """Runs of one thread that wait; one more is refused."""
     max_batch_inputs: int = Field(default=100, ge=1)
-    max_event_bytes: int = Field(default=16 << 20, ge=1024)
+    max_event_bytes: int = Field(default=64 << 20, ge=1024)
     """An event larger than this fails its run."""
-    max_state_bytes: int = Field(default=32 << 20, ge=1024)
+    max_state_bytes: int = Field(default=64 << 20, ge=1024)
     """A state, or a value that a node writes to it, that is stored as more than this fails its run."""
     max_run_events: int = Field(default=1_000_000, ge=100)
     max_attempts: int = Field(default=25, ge=1)

@@ -14,6 +14,7 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langgraph.config import get_stream_writer
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.graph.message import add_messages
+from langgraph.types import interrupt
 
 FORGED = 'x\r\n\r\nevent: end\ndata: {"forged": true}\n\n'
 """What would be a frame of its own, if it got into a stream as it is."""
@@ -164,3 +165,65 @@ def _fail(state: Failing) -> Failing:
 
 
 failing = _one_node(Failing, _fail)
+
+
+class Saying(TypedDict, total=False):
+    """What a node or a model is to write: `unit` again and again, to a size."""
+
+    kind: str
+    unit: str
+    size: int
+    said: Any
+    messages: Annotated[list[AnyMessage], add_messages]
+
+
+class Sayer(BaseChatModel):
+    """A model that answers with one reply, in pieces."""
+
+    replies: list[AIMessageChunk]
+
+    @property
+    def _llm_type(self) -> str:
+        return "sayer"
+
+    def _generate(self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **_: Any) -> ChatResult:
+        raise NotImplementedError
+
+    async def _astream(
+        self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **_: Any
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        for reply in self.replies:
+            yield ChatGenerationChunk(message=reply)
+
+
+def _called(name: str, args: str, index: int = 0) -> AIMessageChunk:
+    return AIMessageChunk("", tool_call_chunks=[ToolCallChunk(name=name, args=args, id=str(index), index=index)])
+
+
+async def _say(state: Saying) -> Any:
+    size = state["size"]
+    text = state["unit"] * (size // len(state["unit"]) + 1)
+    match state["kind"]:
+        case "raise":
+            raise ValueError(text)
+        case "value":
+            return {"said": text}
+        case "custom":
+            get_stream_writer()({"name": text, "data": text})
+            return {}
+        case "interrupt":
+            return {"said": interrupt(text)}
+        case "content":
+            replies = [AIMessageChunk(text)]
+        case "args":
+            replies = [_called("tool", text)]
+        case "calls":
+            replies = [_called("tool", "{}", index) for index in range(min(size // 64, 256))]
+        case "answer":
+            replies = [_called("final_answer", '{"answer": "' + text)]
+        case _:
+            replies = [AIMessageChunk(text[at : at + 16]) for at in range(0, min(size, 1 << 17), 16)]
+    return {"messages": [await Sayer(replies=replies).ainvoke("go")]}
+
+
+saying = _one_node(Saying, _say)

@@ -39,6 +39,8 @@ _SLOW_SECONDS = 0.02
 """A quick job that takes longer has had to wait: for memory, or for a disk that cannot keep up."""
 _REST_SECONDS = 1.0
 """How long the thread does all the work then."""
+_TURN_SECONDS = 0.01
+"""Of one turn of the loop, in which jobs may be quick: who awaits many of them would else never let it go round."""
 _CHECKPOINT_COMMITS = 256
 """Between moves of the log into the file: about as many as make the thousand pages at which SQLite does so itself."""
 INCREMENTAL = "PRAGMA auto_vacuum=INCREMENTAL"
@@ -254,6 +256,7 @@ class _Lane:
         self._patient = True
         self._in_use = threading.Lock()
         self._rest_until = 0.0
+        self._turn_began: float | None = None
 
     @property
     def waiting(self) -> int:
@@ -297,7 +300,12 @@ class _Lane:
     def _run_here(self, task: _Task) -> bool:
         """On the loop: runs a task while the thread sleeps; False if it must be left to the thread."""
         started = time.monotonic()
-        if started < self._rest_until or not self._in_use.acquire(blocking=False):
+        if self._turn_began is None:
+            self._turn_began = started
+            self._loop.call_soon(self._end_turn)
+        if started < self._rest_until or started - self._turn_began > _TURN_SECONDS:
+            return False
+        if not self._in_use.acquire(blocking=False):
             return False
         try:
             self._be_patient(patient=False)
@@ -313,6 +321,10 @@ class _Lane:
         if self._checkpoint_due():
             self.submit(_nothing, None)
         return True
+
+    def _end_turn(self) -> None:
+        """The loop has come round: others have had their turn."""
+        self._turn_began = None
 
     def _be_patient(self, *, patient: bool) -> None:
         """Whether the connection waits for other processes."""
