@@ -6,7 +6,6 @@ settings ──> Threadline.open: registry, storage, checkpointer, store ──>
 
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
-from datetime import datetime
 from typing import Any, Self
 
 from fastapi import FastAPI
@@ -26,6 +25,7 @@ from api.containment import containing
 from api.cron_scheduler import CronScheduler
 from api.crons import CronLimits, Crons
 from api.custom_app import CustomApp, CustomMiddleware, MountPrefix, Routing, load_custom_app
+from api.deliverer import Deliverer
 from api.errors import StorageError, ThreadlineError, is_storage_failure
 from api.executor import CallbackFactory, Executor
 from api.guard import Access, Guard
@@ -44,7 +44,7 @@ from api.routes import agents, assistants, crons, docs, meta, runs, store, threa
 from api.run_requests import RunRequests
 from api.runs import RunRequest, Runs
 from api.schedules import Clock
-from api.schemas import Cron, Outcome, Run
+from api.schemas import Cron, Run
 from api.settings import Settings
 from api.states import States
 from api.storage.base import Storage
@@ -63,7 +63,7 @@ from api.turns import Turns
 from api.views import Views
 from api.web_origins import Cors, WebOrigins, WebPages
 from api.webhook_rules import load_webhook_config
-from api.webhooks import Webhooks
+from api.webhooks import Webhooks, signing_secrets
 from api.worker import Worker
 
 
@@ -159,7 +159,8 @@ class Threadline:
         self.headers = load_configurable_headers(config)
         self._load_http()
         ttl = load_checkpointer_config(config)
-        self.webhooks = Webhooks(load_webhook_config(config), grace=self.settings.shutdown_grace)
+        secrets = signing_secrets(self.settings.webhook_secret.get_secret_value())
+        self.webhooks = Webhooks(load_webhook_config(config), secrets=secrets)
         stack.push_async_callback(self.webhooks.close)
         checkpointer = await self._open_storage(stack, entries)
         tracing = await self._observe(stack)
@@ -170,6 +171,7 @@ class Threadline:
             self.settings,
             self.metrics,
             callbacks=self._callbacks,
+            notice=self.webhooks.compose,
             on_end=self._on_end,
             tracing=tracing,
         )
@@ -245,6 +247,9 @@ class Threadline:
         scheduler = CronScheduler(self.storage, self.run_requests, self.runs, self._clock, self._admit_cron)
         scheduler.start()
         stack.push_async_callback(scheduler.stop)
+        deliverer = Deliverer(self.storage.outbox, self.webhooks, grace=self.settings.shutdown_grace)
+        deliverer.start()
+        stack.push_async_callback(deliverer.stop)
         sweeper = Sweeper(self.threads, self.runs, retention, self.settings, ttl)
         sweeper.start()
         stack.push_async_callback(sweeper.stop)
@@ -278,9 +283,7 @@ class Threadline:
             self.authority.check_known(caller)
             await self.guard(caller).runs.admit(request)
 
-    async def _on_end(self, run: Run, outcome: Outcome, started_at: datetime) -> None:
-        if not self.http.disable_webhooks:
-            self.webhooks.send(run, outcome, started_at=started_at)
+    async def _on_end(self, run: Run) -> None:
         await self.runs.ended(run)
 
 

@@ -32,7 +32,7 @@ from api.origins import KEY as ORIGIN
 from api.protocols.langgraph import LANGGRAPH, RunCommand, error_payload
 from api.protocols.native import NativeFold
 from api.registry import AnyGraph, Registry
-from api.schemas import EndStatus, Json, Outcome, Run, ThreadStatus
+from api.schemas import Delivery, EndStatus, Json, Outcome, Run, ThreadStatus
 from api.serde import dumps
 from api.settings import Settings
 from api.states import thread_interrupts
@@ -54,8 +54,11 @@ _STATE_SECONDS = 30.0
 
 T = TypeVar("T")
 
-OnEnd = Callable[[Run, Outcome, datetime], Awaitable[None]]
-"""Told of a run that has ended, how, and when its attempt began."""
+OnEnd = Callable[[Run], Awaitable[None]]
+"""Told of a run that has ended."""
+
+Notice = Callable[[Run, Outcome, datetime], Delivery | None]
+"""Makes the call that tells how a run ended, and when its attempt began; kept with the end itself."""
 
 CallbackFactory = Callable[[Run], Iterable[BaseCallbackHandler]]
 """Makes handlers for a run; an embedder gives one to `create_app`."""
@@ -101,6 +104,7 @@ class Executor:
         settings: limits.
         metrics: counts what happens.
         callbacks: makes further handlers for each run.
+        notice: makes the call of a run's webhook, which is kept with its end.
         on_end: told of each run that has ended, after its terminal event.
         tracing: traces each attempt.
     """
@@ -113,6 +117,7 @@ class Executor:
         settings: Settings,
         metrics: Metrics,
         callbacks: CallbackFactory | None = None,
+        notice: Notice = lambda *_: None,
         on_end: OnEnd | None = None,
         tracing: Tracing | None = None,
     ) -> None:
@@ -122,6 +127,7 @@ class Executor:
         self._settings = settings
         self._metrics = metrics
         self._callbacks = callbacks
+        self._notice = notice
         self._on_end = on_end
         self._tracing = tracing or Untraced()
         self._attempts: set[_Attempt] = set()
@@ -195,11 +201,15 @@ class Executor:
         error = RunError("internal_error", "The server failed to end the run as it should.")
         payload = dumps(error_payload(error)).decode()
         outcome = Outcome(status="error", thread_status="error", error=payload)
+        try:
+            outcome.delivery = self._notice(run, outcome, datetime.now(UTC))
+        except Exception:
+            logger.exception("run %s: its webhook is not called", run.run_id)
         with contextlib.suppress(FencedError):
             last = await self._last_seq(run)
             await self._surely(run, lambda: self._queue.finish(run.run_id, run.attempt, outcome, events=last + 1))
             await self._log_surely(run, [end("error")])
-            await self._tell(run, outcome, datetime.now(UTC))
+            await self._tell(run)
         await self._log.close_run(run.run_id)
 
     async def _last_seq(self, run: Run) -> int:
@@ -319,16 +329,17 @@ class Executor:
         if run.cancel == "rollback" and (checkpointer := self._registry.checkpointer) is not None:
             await self._surely(run, lambda: checkpointer.adelete_for_runs([run.run_id]))
         outcome = await self._outcome(attempt, status, error)
+        outcome.delivery = self._notice(run, outcome, attempt.started_at)
         await self._surely(run, lambda: self._queue.finish(run.run_id, run.attempt, outcome, events=logged + 1))
         await self._log_surely(run, closing[-1:])
-        await self._tell(run, outcome, attempt.started_at)
+        await self._tell(run)
 
-    async def _tell(self, run: Run, outcome: Outcome, started_at: datetime) -> None:
+    async def _tell(self, run: Run) -> None:
         """Tells who wants to know; the run has ended, whatever they make of it."""
         if self._on_end is None:
             return
         try:
-            await self._on_end(run, outcome, started_at)
+            await self._on_end(run)
         except Exception:
             logger.exception("run %s: not all has been done that follows its end", run.run_id)
 

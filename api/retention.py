@@ -104,6 +104,18 @@ class Retention:
 
         return await self._of_runs(page, lambda run_id: self._storage.log.drop([run_id]))
 
+    async def delete_deliveries(self, age: float) -> int:
+        """Deletes the calls of webhooks that were done with at least `age` seconds ago.
+
+        Returns:
+            How many.
+        """
+        count, before = 0, _ago(age)
+        while deleted := await self._storage.outbox.delete_done(before, limit=_STEP):
+            count += deleted
+            await asyncio.sleep(self._pause)
+        return count
+
     async def delete_runs(self, age: float) -> int:
         """Deletes runs that ended at least `age` seconds ago, with their events; their threads and states stay.
 

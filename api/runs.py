@@ -19,6 +19,7 @@ from api.origins import current_kwargs
 from api.schemas import (
     TERMINAL,
     CancelAction,
+    Delivery,
     EndStatus,
     FiredCron,
     Json,
@@ -350,6 +351,19 @@ class Runs:
             await self.cancel(run_id)
         except NotFoundError:
             return
+
+    async def deliveries(self, run: Run) -> Sequence[Delivery]:
+        """The calls of the run's webhook, and what came of them."""
+        return await self._storage.outbox.of_run(run.run_id)
+
+    async def deliver_again(self, run: Run, delivery_id: str) -> None:
+        """Calls the run's webhook again, with what it was told.
+
+        Raises:
+            NotFoundError: there is no such call that is done with.
+        """
+        if not await self._storage.outbox.again(run.run_id, delivery_id):
+            raise NotFoundError(f"No webhook {delivery_id!r} of the run can be sent again.", field="webhook_id")
 
     async def active(
         self, status: str, *, thread_id: str | None = None, run_ids: Collection[str] | None = None

@@ -22,6 +22,8 @@ AssistantSort = Literal["assistant_id", "created_at", "updated_at", "name", "gra
 CronSort = Literal["cron_id", "assistant_id", "thread_id", "next_run_date", "end_time", "created_at", "updated_at"]
 OnRunCompleted = Literal["delete", "keep"]
 
+DeliveryStatus = Literal["pending", "delivered", "failed"]
+
 Json = dict[str, Any]
 
 TERMINAL: frozenset[RunStatus] = frozenset({"success", "error", "timeout", "interrupted"})
@@ -91,6 +93,27 @@ class Run:
 
 
 @dataclass(slots=True)
+class Delivery:
+    """The call of a webhook: what is told, to whom, and what came of it."""
+
+    delivery_id: str
+    """The same at each attempt, so that a receiver knows what it has had."""
+    run_id: str
+    thread_id: str
+    url: str
+    payload: bytes
+    """JSON, an object. Empty: not kept any more, or not asked for."""
+    created_at: datetime
+    updated_at: datetime
+    due_at: datetime
+    """When the next attempt is."""
+    status: DeliveryStatus = "pending"
+    attempts: int = 0
+    problem: str | None = None
+    """What was wrong with the last attempt."""
+
+
+@dataclass(slots=True)
 class Outcome:
     """How an attempt of a run ended, and what becomes of its thread."""
 
@@ -100,6 +123,8 @@ class Outcome:
     """The state's JSON to keep on the thread; None leaves what is there."""
     interrupts: bytes = b"{}"
     error: str | None = None
+    delivery: Delivery | None = None
+    """The call of the run's webhook, kept in the transaction that ends the run."""
 
 
 @dataclass(slots=True)

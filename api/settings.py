@@ -24,6 +24,8 @@ class Settings(BaseSettings):
     """The address that `threadline serve` listens on; None: another server listens, and where is not known."""
     api_keys: SecretStr = SecretStr("")
     """Who may call: `name:key`, comma separated; each name is a tenant of its own. Empty: not by keys."""
+    webhook_secret: SecretStr = SecretStr("")
+    """Signs the calls of webhooks: `whsec_` and Base64; several, comma separated, all sign. Empty: no signature."""
     cors_origins: list[str] | None = None
     """Origins whose pages may call the server, `*` for any. None: any where callers have to prove who they are; else
     LangGraph Studio's and those of this machine, which a list adds to."""

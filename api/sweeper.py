@@ -86,6 +86,7 @@ class Sweeper:
             await self._retention.delete_runs(age)
         if age := self._settings.events_ttl:
             await self._retention.drop_events(age)
+            await self._retention.delete_deliveries(age)
         await self._retention.delete_left(except_runs=self._runs.doomed)
         if time.monotonic() >= self._orphans_at:
             await self._retention.delete_orphans()

@@ -77,8 +77,10 @@ Domain = Annotated[str, StringConstraints(strip_whitespace=True, to_lower=True, 
 class WebhookRefusedError(InvalidRequestError):
     """The rules forbid this URL."""
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, *, unresolved: bool = False) -> None:
         super().__init__(message, field="webhook")
+        self.unresolved = unresolved
+        """Its host has no address now: it may have one later."""
 
 
 class UrlRules(BaseModel):

@@ -1,50 +1,60 @@
-"""Webhooks: tells the URL that a client gave with a run how the run ended.
+"""Webhooks: tell the URL that a client gave with a run how the run ended.
 
-    ended run ──send──> a task: address, checked and kept ──POST──> again, a few times, if that may help
+    the end of a run ──compose──> Delivery, in the outbox ──call──> address, checked and kept ──POST──> accepted?
 
 Whoever may create runs decides where this server sends a request, so the address is checked against the rules of
 langgraph.json twice: when the run is created, and when the request is made, which then goes to the very address that
-was checked, whatever its name means a moment later.
+was checked, whatever its name means a moment later. Requests are signed as https://www.standardwebhooks.com says.
 """
 
 import asyncio
-import logging
-import random
+import base64
+import binascii
+import hashlib
+import hmac
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import httpx
+from langchain_core.utils.uuid import uuid7
 
-from api.errors import ThreadlineError
+from api.errors import ConfigError, ThreadlineError
 from api.protocols.langgraph import run_record
-from api.schemas import Json, Outcome, Run
+from api.schemas import Delivery, Outcome, Run
 from api.serde import Fragment, dumps
 from api.webhook_rules import WebhookConfig, WebhookRefusedError, port_of
-
-logger = logging.getLogger(__name__)
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 """Finds the addresses of a host, for a port. Raises OSError if there are none."""
 
 _TIMEOUT = httpx.Timeout(30.0, connect=5.0)
-_ATTEMPT_SECONDS = 60.0
 _RESOLVE_SECONDS = 5.0
-_BACKOFF = (1.0, 4.0)
-"""Seconds before the second and the third attempt, and up to half as much again."""
-_MAX_REQUESTS = 32
-_MAX_WAITING = 10_000
+ATTEMPT_SECONDS = 60.0
+"""How long one call may take, looking its host up apart."""
 _TRY_AGAIN = frozenset({429, *range(500, 600)})
+_SENT_AT = "webhook_sent_at"
+_SECRET = "whsec_"  # noqa: S105  # how a secret begins
+_LEAST_SECRET_BYTES = 24
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A call that was not accepted."""
+
+    problem: str
+    final: bool
+    """Another attempt would end the same way."""
 
 
 class Webhooks:
-    """Checks the URLs of webhooks, and calls them.
+    """Checks the URLs of webhooks, says what they are told, and calls them.
 
     Args:
         config: the rules, and what is sent.
         resolve: finds the addresses of a host.
-        backoff: seconds before each further attempt; that many are made at most.
-        grace: seconds that requests under way have at the end.
+        secrets: that sign each call.
     """
 
     def __init__(
@@ -52,15 +62,11 @@ class Webhooks:
         config: WebhookConfig,
         *,
         resolve: Resolve | None = None,
-        backoff: Sequence[float] = _BACKOFF,
-        grace: float = 5.0,
+        secrets: Sequence[bytes] = (),
     ) -> None:
         self._config = config
         self._resolve = resolve or _resolve
-        self._backoff = backoff
-        self._grace = grace
-        self._slots = asyncio.Semaphore(_MAX_REQUESTS)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._secrets = secrets
         self._client: httpx.AsyncClient | None = None
 
     async def validate(self, url: str) -> None:
@@ -72,83 +78,72 @@ class Webhooks:
         """
         await self._addresses(url)
 
-    def send(self, run: Run, outcome: Outcome, *, started_at: datetime) -> None:
-        """Tells the run's webhook, if it has one, how the run ended; does not wait for it.
+    def compose(self, run: Run, outcome: Outcome, started_at: datetime) -> Delivery | None:
+        """The call that tells the run's webhook, if it has one, how the run ended.
 
         Args:
-            run: which has ended; its webhook is in `kwargs`.
+            run: which ends; its webhook is in `kwargs`.
             outcome: how.
             started_at: when this attempt began.
         """
         url = run.kwargs.get("webhook")
         if not url or self._config.disabled:
-            return
-        if len(self._tasks) >= _MAX_WAITING:
-            logger.error("run %s: its webhook is not called: %d others wait", run.run_id, len(self._tasks))
-            return
-        payload = _payload(run, outcome, started_at)
-        task = asyncio.create_task(self._deliver(url, run.run_id, payload), name=f"threadline-webhook-{run.run_id}")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+            return None
+        now = datetime.now(UTC)
+        document = _payload(run, outcome, started_at, now)
+        payload = dumps({name: value for name, value in document.items() if name in self._config.allowed_fields})
+        return Delivery(f"msg_{uuid7().hex}", run.run_id, run.thread_id, url, payload, now, now, now)
 
     async def close(self) -> None:
-        """Gives requests under way the grace time, ends what is left, and closes the client."""
-        if tasks := list(self._tasks):
-            _, late = await asyncio.wait(tasks, timeout=self._grace)
-            if late:
-                logger.error("%d webhooks were not called before the server's end", len(late))
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+        """Closes the client."""
         if self._client is not None:
             await self._client.aclose()
 
-    async def _deliver(self, url: str, run_id: str, payload: Json) -> None:
+    async def call(self, delivery: Delivery) -> Refusal | None:
+        """Makes the call once; None if it was accepted."""
         try:
-            problem = await self._attempts(url, payload)
-        except Exception:
-            logger.exception("run %s: its webhook could not be called", run_id)
-            return
-        if problem:
-            logger.error("run %s: its webhook was not accepted: %s", run_id, problem)
-
-    async def _attempts(self, url: str, payload: Json) -> str | None:
-        """Calls the webhook until it accepts; what was wrong at last, or None."""
-        try:
-            target, addresses = await self._addresses(url)
+            target, addresses = await self._addresses(delivery.url)
+        except WebhookRefusedError as exc:
+            return Refusal(exc.message, final=not exc.unresolved)
         except ThreadlineError as exc:
-            return exc.message
-        for number in range(len(self._backoff) + 1):
-            try:
-                status = await self._post(target, addresses[number % len(addresses)], payload)
-            except (httpx.TransportError, TimeoutError) as exc:
-                problem = f"{type(exc).__name__}: {exc}"
-            else:
-                if 200 <= status < 300:
-                    return None
-                problem = f"it answered {status}"
-                if status not in _TRY_AGAIN:
-                    break
-            if number < len(self._backoff):
-                await asyncio.sleep(self._backoff[number] * random.uniform(1, 1.5))  # noqa: S311  # spreads the load
-        return problem
+            return Refusal(exc.message, final=True)
+        address = addresses[(delivery.attempts - 1) % len(addresses)]
+        try:
+            status = await self._post(target, address, delivery)
+        except (httpx.TransportError, TimeoutError) as exc:
+            return Refusal(f"{type(exc).__name__}: {exc}", final=False)
+        if 200 <= status < 300:
+            return None
+        return Refusal(f"it answered {status}", final=status not in _TRY_AGAIN)
 
-    async def _post(self, url: httpx.URL, address: str, payload: Json) -> int:
+    async def _post(self, url: httpx.URL, address: str, delivery: Delivery) -> int:
         """One request to that address, under the name that the URL has; the answer's body is not read.
 
         Raises:
             httpx.TransportError, TimeoutError: no answer.
         """
-        document = {**payload, "webhook_sent_at": datetime.now(UTC)}
-        content = dumps({name: value for name, value in document.items() if name in self._config.allowed_fields})
+        now = datetime.now(UTC)
+        content = delivery.payload
+        if _SENT_AT in self._config.allowed_fields:
+            content = _with_field(content, _SENT_AT, dumps(now))
         headers = httpx.Headers({"Content-Type": "application/json", "Host": url.netloc.decode("ascii")})
         headers.update(self._config.headers)
+        headers.update(self._proof(delivery.delivery_id, int(now.timestamp()), content))
         name = {"sni_hostname": url.raw_host.decode("ascii")}
         request = self._opened().stream(
             "POST", url.copy_with(host=address), content=content, headers=headers, extensions=name
         )
-        async with self._slots, asyncio.timeout(_ATTEMPT_SECONDS), request as response:
+        async with asyncio.timeout(ATTEMPT_SECONDS), request as response:
             return response.status_code
+
+    def _proof(self, delivery_id: str, at: int, content: bytes) -> Mapping[str, str]:
+        """The headers by which a receiver knows a call again, and whose it is."""
+        headers = {"webhook-id": delivery_id, "webhook-timestamp": str(at)}
+        signed = b"%b.%d.%b" % (delivery_id.encode(), at, content)
+        digests = [hmac.digest(secret, signed, hashlib.sha256) for secret in self._secrets]
+        if digests:
+            headers["webhook-signature"] = " ".join(f"v1,{base64.b64encode(each).decode()}" for each in digests)
+        return headers
 
     def _opened(self) -> httpx.AsyncClient:
         if self._client is None:
@@ -174,7 +169,7 @@ class Webhooks:
         except (OSError, UnicodeError):  # a TimeoutError is an OSError
             addresses = ()
         if not addresses:
-            raise WebhookRefusedError("Webhook host blocked: DNS resolution failed")
+            raise WebhookRefusedError("Webhook host blocked: DNS resolution failed", unresolved=True)
         for address in addresses:
             rules.check_address(host, address)
         return target, addresses
@@ -185,16 +180,41 @@ async def _resolve(host: str, port: int) -> Sequence[str]:
     return [str(entry[4][0]) for entry in found]
 
 
-def _payload(run: Run, outcome: Outcome, started_at: datetime) -> Json:
+def _payload(run: Run, outcome: Outcome, started_at: datetime, ended_at: datetime) -> Mapping[str, object]:
     """The run as its webhook gets it, but for the time of sending."""
     undone = run.cancel == "rollback"
     payload: dict[str, object] = {
         **run_record(run),
         "status": "rollback" if undone else outcome.status,
         "run_started_at": started_at,
-        "run_ended_at": datetime.now(UTC),
+        "run_ended_at": ended_at,
         "values": None if undone or outcome.values is None else Fragment(outcome.values),
     }
     if outcome.error is not None:
         payload["error"] = Fragment(outcome.error)
     return payload
+
+
+def _with_field(document: bytes, name: str, value: bytes) -> bytes:
+    """A JSON object with one more field; it may be large, so that it is not parsed."""
+    return b'%b%b"%b":%b}' % (document[:-1], b"" if document == b"{}" else b",", name.encode(), value)
+
+
+def signing_secrets(given: str) -> Sequence[bytes]:
+    """The secrets of a setting, `whsec_` and Base64 each, comma separated: all sign, so that one can be replaced.
+
+    Raises:
+        ConfigError: one is not of that form, or too short.
+    """
+    secrets = []
+    for text in filter(None, (part.strip() for part in given.split(","))):
+        try:
+            secret = base64.b64decode(text.removeprefix(_SECRET), validate=True)
+        except binascii.Error:
+            secret = b""
+        if not text.startswith(_SECRET) or len(secret) < _LEAST_SECRET_BYTES:
+            raise ConfigError(
+                f"THREADLINE_WEBHOOK_SECRET: a secret is {_SECRET} and {_LEAST_SECRET_BYTES} bytes or more as Base64."
+            )
+        secrets.append(secret)
+    return secrets

@@ -54,6 +54,7 @@ LEVELS: list[set[str]] = [
         "schedules",
         "webhook_rules",
         "webhooks",
+        "deliverer",
         "json_schemas",
         "executor",
         "worker",

@@ -13,7 +13,7 @@ from api.guard.assistants import GuardedAssistants
 from api.protocols.langgraph import RunCreate
 from api.run_requests import RunRequests
 from api.runs import RunRequest, no_active_run, no_run
-from api.schemas import CancelAction, Json, Run, RunStatus
+from api.schemas import CancelAction, Delivery, Json, Run, RunStatus
 
 if TYPE_CHECKING:
     from api.app import Threadline
@@ -137,6 +137,17 @@ class GuardedRuns:
         with contextlib.suppress(NotFoundError, ForbiddenError, RefusedError):
             if await self._may_update(run_id):
                 await self._runs.cancel_if_active(run_id)
+
+    async def deliveries(self, run: Run) -> Sequence[Delivery]:
+        """The calls of the run's webhook."""
+        await self.check_read(run.run_id)
+        return await self._runs.deliveries(run)
+
+    async def deliver_again(self, run: Run, delivery_id: str) -> None:
+        """Calls the run's webhook again."""
+        if not await self._may_update(run.run_id):
+            raise no_run(run.run_id)
+        await self._runs.deliver_again(run, delivery_id)
 
     async def active(
         self, status: str, *, thread_id: str | None = None, run_ids: Collection[str] | None = None

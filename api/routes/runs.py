@@ -13,7 +13,7 @@ from api.protocols.langgraph import Frames, Result, RunCreate, run_record, strea
 from api.responses import JsonResponse
 from api.run_requests import check_uuid
 from api.runs import RunRequest
-from api.schemas import TERMINAL, CancelAction, Json, Run, RunStatus
+from api.schemas import TERMINAL, CancelAction, Delivery, Json, Run, RunStatus
 from api.sse import SSE, EventStream, PaddedJson, cursor
 
 router = APIRouter(tags=["runs"])
@@ -152,6 +152,21 @@ async def delete_run(thread_id: str, run_id: str, threadline: ThreadlineDep) -> 
     run = await _run(thread_id, run_id, threadline)
     await threadline.runs.delete(run.run_id)
     return Response(status_code=204)
+
+
+@router.get("/threads/{thread_id}/runs/{run_id}/webhooks")
+async def list_deliveries(thread_id: str, run_id: str, threadline: ThreadlineDep) -> Response:
+    """The calls of the run's webhook, and what came of them."""
+    run = await _run(thread_id, run_id, threadline)
+    return JsonResponse([_delivery_record(each) for each in await threadline.runs.deliveries(run)])
+
+
+@router.post("/threads/{thread_id}/runs/{run_id}/webhooks/{webhook_id}/send", status_code=202)
+async def send_delivery_again(thread_id: str, run_id: str, webhook_id: str, threadline: ThreadlineDep) -> Response:
+    """Calls the run's webhook again, with what it was told and the same id."""
+    run = await _run(thread_id, run_id, threadline)
+    await threadline.runs.deliver_again(run, webhook_id)
+    return JsonResponse({"webhook_id": webhook_id}, status_code=202)
 
 
 @router.get("/threads/{thread_id}/runs/{run_id}/join")
@@ -326,3 +341,16 @@ def _locations(run: Run, request: Request, leaf: str, *, stateless: bool = False
 
 def _selected(record: Json, select: list[str] | None) -> Json:
     return record if not select else {name: value for name, value in record.items() if name in select}
+
+
+def _delivery_record(delivery: Delivery) -> Json:
+    return {
+        "webhook_id": delivery.delivery_id,
+        "url": delivery.url,
+        "status": delivery.status,
+        "attempts": delivery.attempts,
+        "problem": delivery.problem,
+        "created_at": delivery.created_at,
+        "updated_at": delivery.updated_at,
+        "next_attempt_at": delivery.due_at if delivery.status == "pending" else None,
+    }

@@ -1,4 +1,4 @@
-"""What the service needs of a backend: Records, Assistants, Crons, RunQueue, EventLog and ThreadLog.
+"""What the service needs of a backend: Records, Assistants, Crons, RunQueue, Outbox, EventLog and ThreadLog.
 
     create ──> RunQueue.enqueue ──(wake)──> claim ──> heartbeat ... ──> finish
                                               │
@@ -21,6 +21,8 @@ from api.schemas import (
     CancelAction,
     Cron,
     CronSort,
+    Delivery,
+    DeliveryStatus,
     FiredCron,
     Json,
     Outcome,
@@ -537,6 +539,46 @@ class Crons(Protocol):
         """
 
 
+class Outbox(Protocol):
+    """The calls of webhooks that are to be made; `RunQueue.finish` adds them."""
+
+    async def take(self, lease_seconds: float) -> Delivery | None:
+        """The one that is due longest, for an attempt, which is counted. It is due again after the lease, or when this
+        process dies, unless `settle` says before what came of it.
+        """
+
+    async def settle(
+        self, taken: Delivery, status: DeliveryStatus, *, due_at: datetime | None = None, problem: str | None = None
+    ) -> None:
+        """What came of an attempt; does nothing if another one was begun meanwhile.
+
+        Args:
+            taken: as `take` gave it.
+            status: `pending`: to be tried again.
+            due_at: when; at once, if not given.
+            problem: what was wrong.
+        """
+
+    async def next_due(self) -> datetime | None:
+        """When the next one is due; None if none waits."""
+
+    async def of_run(self, run_id: str) -> Sequence[Delivery]:
+        """Those of a run, without their payloads, oldest first."""
+
+    async def again(self, run_id: str, delivery_id: str) -> bool:
+        """Has one that is done with made again, from the first attempt on; False if there is none, or what it says is
+        not kept.
+        """
+
+    async def delete_done(self, before: datetime, *, limit: int = 100) -> int:
+        """Deletes those that were done with before a time, oldest first; how many."""
+
+    async def wait(self, timeout: float | None) -> None:
+        """Returns when `next_due` may have changed since the last return, whichever client did it; after `timeout`
+        seconds, or LONGEST_LOOK, at the latest.
+        """
+
+
 class Storage(Protocol):
     """A backend: all of them, opened and closed together."""
 
@@ -559,6 +601,10 @@ class Storage(Protocol):
     @property
     def log(self) -> EventLog:
         """What the runs wrote."""
+
+    @property
+    def outbox(self) -> Outbox:
+        """The calls of webhooks."""
 
     @property
     def thread_log(self) -> ThreadLog:

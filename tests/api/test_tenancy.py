@@ -138,6 +138,8 @@ TABLE: dict[tuple[str, str], list[Foreign | Own]] = {
     ("GET", "/threads/{thread_id}/runs/{run_id}"): [Foreign()],
     ("DELETE", "/threads/{thread_id}/runs/{run_id}"): [Foreign()],
     ("GET", "/threads/{thread_id}/runs/{run_id}/join"): [Foreign()],
+    ("GET", "/threads/{thread_id}/runs/{run_id}/webhooks"): [Foreign()],
+    ("POST", "/threads/{thread_id}/runs/{run_id}/webhooks/{webhook_id}/send"): [Foreign()],
     ("GET", "/threads/{thread_id}/runs/{run_id}/stream"): [Foreign(), Foreign(query="cancel_on_disconnect=true")],
     ("GET", "/runs/{run_id}/stream"): [Foreign()],
     ("POST", "/threads/{thread_id}/runs/{run_id}/cancel"): [Foreign(), Foreign(query="wait=true&action=rollback")],

@@ -1,9 +1,12 @@
 """Webhooks: where they may go, what they carry, and how often they are tried."""
 
 import asyncio
+import base64
 import contextlib
+import dataclasses
+import hmac
 import json
-import logging
+import tempfile
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,16 +16,20 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import SecretStr
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from api.app import create_app
+from api.deliverer import Deliverer
 from api.errors import ConfigError, InvalidRequestError, ThreadlineError
-from api.schemas import Outcome, Run
+from api.schemas import Delivery, Outcome, Run
 from api.settings import Settings
+from api.storage.sqlite import SqliteStorage
 from api.webhook_rules import WebhookConfig, load_webhook_config
-from api.webhooks import Webhooks
+from api.webhooks import Webhooks, signing_secrets
 from tests.api.conftest import Client
+from tests.contract.backends import make_thread
 from tests.serving import serving
 
 STARTED = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -34,6 +41,7 @@ class Receiver:
 
     def __init__(self, *statuses: int, headers: dict[str, str] | None = None) -> None:
         self.requests: list[tuple[str, dict[str, str], Any]] = []
+        self.bodies: list[bytes] = []
         self.reached = asyncio.Event()
         self.answer = asyncio.Event()
         self.answer.set()
@@ -45,7 +53,8 @@ class Receiver:
             await _lifespan(receive, send)
             return
         request = Request(scope, receive)
-        self.requests.append((request.url.path, dict(request.headers), json.loads(await request.body())))
+        self.bodies.append(await request.body())
+        self.requests.append((request.url.path, dict(request.headers), json.loads(self.bodies[-1])))
         self.reached.set()
         await self.answer.wait()
         status = self._statuses.pop(0) if len(self._statuses) > 1 else self._statuses[0]
@@ -71,11 +80,60 @@ def ended(webhook: str | None, **fields: Any) -> Run:
 DONE = Outcome(status="success", thread_status="idle", values=b'{"answer":42}')
 
 
-async def deliver(url: str, *, config: WebhookConfig = LOCAL, outcome: Outcome = DONE, **options: Any) -> None:
-    """Sends one webhook and waits until it is done with."""
-    webhooks = Webhooks(config, **{"backoff": (0, 0), "grace": 30, **options})
-    webhooks.send(ended(url), outcome, started_at=STARTED)
+@contextlib.asynccontextmanager
+async def records() -> AsyncIterator[SqliteStorage]:
+    """A storage of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        storage = SqliteStorage(Path(folder) / "threadline.sqlite")
+        await storage.open()
+        yield storage
+        await storage.close()
+
+
+async def end(storage: SqliteStorage, webhooks: Webhooks, run: Run, outcome: Outcome) -> None:
+    """Ends a run, as the executor does."""
+    await storage.queue.enqueue(run, thread=make_thread(thread_id=run.thread_id))
+    assert await storage.queue.claim("worker", 30) is not None
+    kept = dataclasses.replace(outcome, delivery=webhooks.compose(run, outcome, STARTED))
+    await storage.queue.finish(run.run_id, 1, kept, events=0)
+
+
+async def settled(storage: SqliteStorage, *run_ids: str) -> list[Delivery]:
+    """The calls of runs, once none is to be made any more."""
+    async with asyncio.timeout(60):
+        while True:
+            found = [each for run_id in run_ids for each in await storage.outbox.of_run(run_id)]
+            if all(each.status != "pending" for each in found):
+                return found
+            await asyncio.sleep(0.01)
+
+
+@contextlib.asynccontextmanager
+async def delivering(storage: SqliteStorage, webhooks: Webhooks, **options: Any) -> AsyncIterator[None]:
+    """Makes the calls of the outbox."""
+    deliverer = Deliverer(storage.outbox, webhooks, **{"backoff": (0, 0), "grace": 30, **options})
+    deliverer.start()
+    yield
+    await deliverer.stop()
     await webhooks.close()
+
+
+async def deliver(
+    url: str,
+    *,
+    config: WebhookConfig = LOCAL,
+    outcome: Outcome = DONE,
+    resolve: Any = None,
+    cancel: Any = None,
+    secrets: Sequence[bytes] = (),
+    **options: Any,
+) -> list[Delivery]:
+    """Ends one run and waits until its webhook is done with; what came of it."""
+    webhooks = Webhooks(config, resolve=resolve, secrets=secrets)
+    async with records() as storage:
+        await end(storage, webhooks, ended(url, cancel=cancel), outcome)
+        async with delivering(storage, webhooks, **options):
+            return await settled(storage, "r")
 
 
 def resolving(*answers: Sequence[str]) -> Any:
@@ -148,9 +206,7 @@ async def test_webhook_gets_the_run_and_its_values() -> None:
 async def test_webhook_tells_how_the_run_ended(outcome: Outcome, cancel: Any, expected: Any) -> None:
     receiver = Receiver()
     async with receiving(receiver) as url:
-        webhooks = Webhooks(LOCAL, grace=30)
-        webhooks.send(ended(url, cancel=cancel), outcome, started_at=STARTED)
-        await webhooks.close()
+        await deliver(url, outcome=outcome, cancel=cancel)
 
     [(_, _, body)] = receiver.requests
     assert {name: body[name] for name in expected} == expected
@@ -158,9 +214,8 @@ async def test_webhook_tells_how_the_run_ended(outcome: Outcome, cancel: Any, ex
 
 async def test_run_without_a_webhook_calls_none() -> None:
     webhooks = Webhooks(LOCAL, resolve=resolving())
-    webhooks.send(ended(None), DONE, started_at=STARTED)
-    webhooks.send(Run("r", "t", "a", STARTED, STARTED), DONE, started_at=STARTED)
-    await webhooks.close()
+    assert webhooks.compose(ended(None), DONE, STARTED) is None
+    assert webhooks.compose(Run("r", "t", "a", STARTED, STARTED), DONE, STARTED) is None
 
 
 @pytest.mark.parametrize(
@@ -181,13 +236,14 @@ async def test_what_may_pass_is_tried_again_a_few_times(
 ) -> None:
     receiver = Receiver(*statuses, headers={"location": "/target"})
     async with receiving(receiver) as url:
-        await deliver(f"{url}/hook")
+        [delivery] = await deliver(f"{url}/hook")
 
     assert [path for path, _, _ in receiver.requests] == ["/hook"] * calls
+    assert {headers["webhook-id"] for _, headers, _ in receiver.requests} == {delivery.delivery_id}
     accepted = statuses[-1] < 300 and calls == len(statuses)
-    assert [record.levelno for record in caplog.records if record.name == "api.webhooks"] == [logging.ERROR] * (
-        not accepted
-    )
+    assert (delivery.status, delivery.attempts) == ("delivered" if accepted else "failed", calls)
+    assert (delivery.problem is None) == accepted
+    assert ("was not accepted" in caplog.text) == (not accepted)
 
 
 async def test_connection_that_fails_is_tried_at_the_next_address() -> None:
@@ -208,17 +264,16 @@ async def test_request_goes_to_the_address_that_was_checked() -> None:
     assert (path, headers["host"]) == ("/hook", f"hooks.test:{port}")
 
 
-async def test_name_that_changes_its_address_is_refused_at_the_request(caplog: pytest.LogCaptureFixture) -> None:
+async def test_name_that_changes_its_address_is_refused_at_the_request() -> None:
     receiver = Receiver()
     async with serving(receiver) as url:
         target = url.replace("127.0.0.1", "hooks.test")
-        webhooks = Webhooks(WebhookConfig(), resolve=resolving(["93.184.215.14"], ["127.0.0.1"]), grace=30)
-        await webhooks.validate(target)
-        webhooks.send(ended(target), DONE, started_at=STARTED)
-        await webhooks.close()
+        resolve = resolving(["93.184.215.14"], ["127.0.0.1"])
+        await Webhooks(WebhookConfig(), resolve=resolve).validate(target)
+        [delivery] = await deliver(target, config=WebhookConfig(), resolve=resolve)
 
     assert receiver.requests == []
-    assert "loopback IP range" in caplog.text
+    assert (delivery.status, delivery.problem) == ("failed", "Webhook host blocked: loopback IP range")
 
 
 async def test_tls_is_for_the_name_not_the_address() -> None:
@@ -236,18 +291,86 @@ async def test_tls_is_for_the_name_not_the_address() -> None:
     assert b"hooks.test" in await hello
 
 
-async def test_end_cuts_what_takes_longer_than_the_grace(caplog: pytest.LogCaptureFixture) -> None:
+async def test_call_that_the_end_cuts_is_made_at_the_next_start() -> None:
     receiver = Receiver()
     receiver.answer.clear()
-    async with receiving(receiver) as url:
-        webhooks = Webhooks(LOCAL, grace=0)
-        webhooks.send(ended(url), DONE, started_at=STARTED)
-        await receiver.reached.wait()
-        await webhooks.close()
+    async with receiving(receiver) as url, records() as storage:
+        webhooks = Webhooks(LOCAL)
+        await end(storage, webhooks, ended(url), DONE)
+        async with delivering(storage, webhooks, grace=0):
+            await receiver.reached.wait()
+        assert [each.status for each in await storage.outbox.of_run("r")] == ["pending"]
         receiver.answer.set()
+        async with delivering(storage, Webhooks(LOCAL)):
+            await settled(storage, "r")
 
-    assert len(receiver.requests) == 1
-    assert "1 webhooks were not called" in caplog.text
+    assert len(receiver.requests) == 2
+    assert len({headers["webhook-id"] for _, headers, _ in receiver.requests}) == 1
+
+
+async def test_call_of_a_process_that_dies_is_made_by_another() -> None:
+    receiver = Receiver()
+    async with receiving(receiver) as url, records() as storage:
+        other = SqliteStorage(storage.database._path)
+        await other.open()
+        webhooks = Webhooks(LOCAL)
+        await end(storage, webhooks, ended(url), DONE)
+        assert await other.outbox.take(3600) is not None
+        async with delivering(storage, webhooks):
+            assert await storage.outbox.take(3600) is None
+            other._neighbours.close()  # as the kernel does
+            storage._died()
+            [delivery] = await settled(storage, "r")
+        await other.close()
+
+    assert (len(receiver.requests), delivery.attempts) == (1, 2)
+
+
+async def test_host_that_has_no_address_for_a_while_is_tried_again() -> None:
+    receiver = Receiver()
+    async with receiving(receiver) as url:
+        [delivery] = await deliver(url, resolve=resolving([], ["127.0.0.1"]))
+    assert (delivery.status, delivery.attempts) == ("delivered", 2)
+
+
+async def test_calls_are_signed() -> None:
+    receiver = Receiver()
+    secrets = signing_secrets(
+        f"whsec_{base64.b64encode(bytes(24)).decode()}, whsec_{base64.b64encode(b'2' * 32).decode()}"
+    )
+    async with receiving(receiver) as url:
+        await deliver(url, secrets=secrets)
+
+    [(_, headers, _)] = receiver.requests
+    signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + receiver.bodies[0]
+    expected = [base64.b64encode(hmac.digest(secret, signed, "sha256")).decode() for secret in secrets]
+    assert headers["webhook-signature"] == " ".join(f"v1,{each}" for each in expected)
+    assert abs(int(headers["webhook-timestamp"]) - datetime.now(UTC).timestamp()) < 600
+
+
+@pytest.mark.parametrize(
+    "secret", ["secret", "whsec_", "whsec_!!", "whsec_c2hvcnQ=", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"]
+)
+def test_secret_that_is_none_is_refused(secret: str) -> None:
+    with pytest.raises(ConfigError, match="THREADLINE_WEBHOOK_SECRET"):
+        signing_secrets(secret)
+
+
+async def test_what_is_done_with_is_sent_again_when_asked_and_goes_with_time() -> None:
+    receiver = Receiver(400, 200)
+    async with receiving(receiver) as url, records() as storage:
+        webhooks = Webhooks(LOCAL)
+        await end(storage, webhooks, ended(url), DONE)
+        async with delivering(storage, webhooks):
+            [delivery] = await settled(storage, "r")
+            assert delivery.status == "failed"
+            assert not await storage.outbox.again("another", delivery.delivery_id)
+            assert await storage.outbox.again("r", delivery.delivery_id)
+            [delivery] = await settled(storage, "r")
+            assert (delivery.status, delivery.attempts) == ("delivered", 1)
+        assert await storage.outbox.delete_done(STARTED) == 0
+        assert await storage.outbox.delete_done(datetime.now(UTC)) == 1
+        assert await storage.outbox.of_run("r") == []
 
 
 async def test_headers_and_fields_are_those_of_the_config() -> None:
@@ -502,21 +625,61 @@ def test_environment_that_is_not_json_stops_the_start(tmp_path: Path, monkeypatc
 
 async def test_many_at_one_time_all_arrive() -> None:
     receiver = Receiver()
-    async with receiving(receiver) as url:
-        webhooks = Webhooks(LOCAL, grace=60)
-        for n in range(100):
-            webhooks.send(ended(url, run_id=str(n)), DONE, started_at=STARTED)
-        await webhooks.close()
+    runs = [str(n) for n in range(100)]
+    async with receiving(receiver) as url, records() as storage:
+        webhooks = Webhooks(LOCAL)
+        async with delivering(storage, webhooks):
+            for run_id in runs:
+                await end(storage, webhooks, ended(url, run_id=run_id, thread_id=run_id), DONE)
+            assert {each.status for each in await settled(storage, *runs)} == {"delivered"}
 
-    assert {body["run_id"] for _, _, body in receiver.requests} == {str(n) for n in range(100)}
+    assert sorted(body["run_id"] for _, _, body in receiver.requests) == sorted(runs)
 
 
-async def test_a_run_calls_its_webhook_at_its_end(tmp_path: Path) -> None:
-    receiver = Receiver()
+@pytest.fixture
+def hooked(tmp_path: Path) -> Path:
+    """A langgraph.json whose runs may call this machine."""
     rules = {"url": {"require_https": False, "disable_loopback": False}}
     config = tmp_path / "langgraph.json"
     config.write_text(json.dumps({"graphs": {"chat": "tests.api.graphs:chat"}, "webhooks": rules}))
-    async with serving(receiver) as hook, serving(create_app(Settings(config=config))) as url:
+    return config
+
+
+async def test_calls_of_a_run_are_listed_and_made_again_for_whose_run_it_is(hooked: Path) -> None:
+    receiver = Receiver(400, 200)
+    app = create_app(Settings(config=hooked, api_keys=SecretStr("alice:a-key,bob:b-key")))
+    async with serving(receiver) as hook, serving(app) as url, httpx.AsyncClient(base_url=url) as client:
+        alice, bob = {"x-api-key": "a-key"}, {"x-api-key": "b-key"}
+        thread = (await client.post("/threads", json={}, headers=alice)).json()["thread_id"]
+        body = {"assistant_id": "chat", "input": {"messages": "hi"}, "webhook": f"{hook}/done"}
+        run = (await client.post(f"/threads/{thread}/runs", json=body, headers=alice)).json()["run_id"]
+        path = f"/threads/{thread}/runs/{run}/webhooks"
+
+        async def seen(status: str) -> Any:
+            async with asyncio.timeout(30):
+                while True:
+                    found = (await client.get(path, headers=alice)).json()
+                    if found and found[0]["status"] == status:
+                        return found
+
+        [failed] = await seen("failed")
+        assert (failed["attempts"], failed["problem"], failed["next_attempt_at"]) == (1, "it answered 400", None)
+        again = f"{path}/{failed['webhook_id']}/send"
+        assert (await client.get(path, headers=bob)).status_code == 404
+        assert (await client.post(again, headers=bob)).status_code == 404
+        assert (await client.post(f"{path}/msg_none/send", headers=alice)).status_code == 404
+        assert (await client.post(again, headers=alice)).status_code == 202
+        assert (await seen("delivered"))[0]["webhook_id"] == failed["webhook_id"]
+        bodies = [body for _, _, body in receiver.requests]
+        assert [{**body, "webhook_sent_at": ""} for body in bodies[1:]] == [{**bodies[0], "webhook_sent_at": ""}]
+        assert (await client.delete(f"/threads/{thread}", headers=alice)).status_code == 204
+        outbox = app.state.threadline.storage.outbox
+        assert await outbox.of_run(run) == []
+
+
+async def test_a_run_calls_its_webhook_at_its_end(hooked: Path) -> None:
+    receiver = Receiver()
+    async with serving(receiver) as hook, serving(create_app(Settings(config=hooked))) as url:
         async with httpx.AsyncClient(base_url=url) as client:
             body = {"assistant_id": "chat", "input": {"messages": "hi"}, "webhook": f"{hook}/done"}
             await client.post("/runs/wait", json=body)

@@ -715,3 +715,58 @@ WHERE cron_id = :cron_id AND next_run_date = :next_run_date AND updated_at = :up
 UPDATE crons SET next_run_date = :following
 WHERE cron_id = :cron_id AND next_run_date = :next_run_date AND enabled
 RETURNING *;
+
+-- name: insert_delivery
+INSERT INTO deliveries (
+    delivery_id, run_id, thread_id, url, payload, status, attempts, due_at, created_at, updated_at
+)
+VALUES (:delivery_id, :run_id, :thread_id, :url, :payload, 'pending', 0, :created_at, :created_at, :created_at);
+
+-- Due again after the lease, if nobody says before what came of it.
+-- name: take_delivery
+UPDATE deliveries SET attempts = attempts + 1, due_at = :lease_until, process = :process, updated_at = :now
+WHERE seq = (
+    SELECT seq FROM deliveries INDEXED BY deliveries_due
+    WHERE status = 'pending' AND due_at <= :now ORDER BY due_at LIMIT 1
+)
+RETURNING *;
+
+-- By whoever made the latest attempt. What a stateless run said is not kept once it is told.
+-- name: settle_delivery
+UPDATE deliveries
+SET status = :status, due_at = :due_at, problem = :problem, process = NULL, updated_at = :now,
+    payload = CASE
+        WHEN :status = 'delivered' AND NOT EXISTS (
+            SELECT 1 FROM threads WHERE threads.thread_id = deliveries.thread_id
+        ) THEN x'' ELSE payload
+    END
+WHERE delivery_id = :delivery_id AND attempts = :attempts AND status = 'pending';
+
+-- name: next_delivery
+SELECT due_at FROM deliveries INDEXED BY deliveries_due WHERE status = 'pending' ORDER BY due_at LIMIT 1;
+
+-- name: delivering_processes
+SELECT DISTINCT process FROM deliveries INDEXED BY deliveries_taken WHERE status = 'pending' AND process IS NOT NULL;
+
+-- name: free_deliveries
+UPDATE deliveries SET due_at = :now, process = NULL WHERE status = 'pending' AND process = :process;
+
+-- name: deliveries_of_run
+SELECT delivery_id, run_id, thread_id, url, x'' AS payload, status, attempts, due_at, problem, created_at, updated_at
+FROM deliveries WHERE run_id = :run_id ORDER BY seq;
+
+-- name: send_delivery_again
+UPDATE deliveries SET status = 'pending', attempts = 0, due_at = :now, problem = NULL, process = NULL, updated_at = :now
+WHERE delivery_id = :delivery_id AND run_id = :run_id AND status IN ('delivered', 'failed') AND length(payload) > 0;
+
+-- name: delete_deliveries
+DELETE FROM deliveries WHERE seq IN (
+    SELECT seq FROM deliveries INDEXED BY deliveries_done
+    WHERE status IN ('delivered', 'failed') AND updated_at <= :before ORDER BY updated_at LIMIT :limit
+);
+
+-- name: delete_deliveries_of_thread
+DELETE FROM deliveries WHERE status IN ('delivered', 'failed') AND run_id IN (
+    SELECT run_id FROM runs WHERE thread_id = :thread_id
+        AND coalesce(json_extract(kwargs, '$.temporary'), 0) = 0
+);

@@ -212,3 +212,26 @@ DROP INDEX runs_ready;
 CREATE INDEX runs_ready ON runs (owner, seq) WHERE status = 'pending' AND waits_for IS NULL;
 CREATE INDEX runs_of_owner ON runs (owner, waits_for) WHERE status IN ('pending', 'running') AND owner != '';
 CREATE INDEX crons_of_owner ON crons (json_extract(caller, '$.user.identity')) WHERE caller IS NOT NULL;
+
+-- The calls of webhooks: written with the end of their run, and gone with time. They outlive stateless threads.
+-- migration: 14
+CREATE TABLE deliveries (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    delivery_id TEXT NOT NULL UNIQUE,
+    run_id TEXT NOT NULL,
+    thread_id TEXT NOT NULL,
+    url TEXT NOT NULL,
+    payload BLOB NOT NULL,
+    status TEXT NOT NULL CHECK (status IN ('pending', 'delivered', 'failed')),
+    attempts INTEGER NOT NULL,
+    due_at INTEGER NOT NULL,
+    problem TEXT,
+    process TEXT,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX deliveries_due ON deliveries (due_at) WHERE status = 'pending';
+CREATE INDEX deliveries_taken ON deliveries (process) WHERE status = 'pending' AND process IS NOT NULL;
+CREATE INDEX deliveries_of_run ON deliveries (run_id);
+CREATE INDEX deliveries_done ON deliveries (updated_at) WHERE status IN ('delivered', 'failed');

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import logging
 import sqlite3
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 
@@ -21,7 +21,7 @@ from api.errors import ConflictError, FencedError, NotFoundError, OverloadedErro
 from api.schemas import CancelAction, FiredCron, Json, Outcome, Run, Thread
 from api.serde import dumps, loads
 from api.storage.base import LONGEST_LOOK, QueueLimits, RunQueue
-from api.storage.sqlite import rows, thread_log
+from api.storage.sqlite import outbox, rows, thread_log
 from api.storage.sqlite.crons import claim_parameters
 from api.storage.sqlite.database import QUICK_BYTES, Database, first
 from api.storage.sqlite.heartbeat import Heartbeat
@@ -47,6 +47,7 @@ class SqliteRunQueue(RunQueue):
         database: where the runs are.
         queries: the statements by name.
         moved: told of the thread one of whose runs began or ended.
+        delivers: told that a webhook is to be called.
         process: the name of this process among its neighbours.
         neighbours: the other processes that have the database open.
     """
@@ -56,12 +57,14 @@ class SqliteRunQueue(RunQueue):
         database: Database,
         queries: Mapping[str, str],
         moved: Callable[[str], None],
+        delivers: Callable[[], None],
         process: str,
         neighbours: Neighbours,
     ) -> None:
         self._database = database
         self._queries = queries
         self._moved = moved
+        self._delivers = delivers
         self._process = process
         self._neighbours = neighbours
         self._wake = asyncio.Event()
@@ -69,7 +72,7 @@ class SqliteRunQueue(RunQueue):
         """Whose run was claimed last."""
         self._idle = 0
         """How many wait here for something to claim."""
-        self._expiring: set[asyncio.Task[int]] = set()
+        self._expiring: set[asyncio.Task[None]] = set()
         self._on_mark: Callable[[], None] | None = None
 
     async def enqueue(
@@ -246,7 +249,7 @@ class SqliteRunQueue(RunQueue):
             "events": events,
             "now": rows.now(),
         }
-        thread_id, followed = "", False
+        thread_id, followed, delivery = "", False, outcome.delivery
         parameters = {
             "status": outcome.thread_status,
             "values": outcome.values,
@@ -266,6 +269,8 @@ class SqliteRunQueue(RunQueue):
             connection.execute(self._queries[statement], {**parameters, "thread_id": thread_id, "events": counted})
             if attempt > 0:
                 thread_log.place(connection, self._queries, thread_id)
+            if delivery is not None:
+                outbox.insert(connection, self._queries, delivery)
             followed = connection.execute(self._queries["next_of_thread"], {"thread_id": thread_id}).rowcount > 0
 
         def wake() -> None:
@@ -273,7 +278,11 @@ class SqliteRunQueue(RunQueue):
                 self._claimable()
             self._moved(thread_id)
 
-        await self._database.write(finish, wake, quick=len(outcome.values or b"") <= QUICK_BYTES)
+            if delivery is not None:
+                self._delivers()
+
+        small = len(outcome.values or b"") <= QUICK_BYTES and outbox.is_small(delivery)
+        await self._database.write(finish, wake, quick=small)
 
     async def release(self, run_id: str, attempt: int) -> None:
         parameters = {"run_id": run_id, "attempt": attempt, "now": rows.now()}
@@ -356,17 +365,25 @@ class SqliteRunQueue(RunQueue):
 
         return await self._database.write(expire, self._wake.set) if dead else 0
 
-    def died(self) -> None:
-        """Another process died: its runs go on here, at once, and so does what it alone may have known of."""
+    def died(self, also: Callable[[], Awaitable[None]]) -> None:
+        """Another process died: its runs go on here, at once, and so does what it alone may have known of.
+
+        Args:
+            also: takes over what it had besides.
+        """
         self._wake.set()
-        task = asyncio.get_running_loop().create_task(self.expire_dead())
+        task = asyncio.get_running_loop().create_task(self._take_over(also))
         self._expiring.add(task)
         task.add_done_callback(self._expired)
 
-    def _expired(self, task: asyncio.Task[int]) -> None:
+    async def _take_over(self, also: Callable[[], Awaitable[None]]) -> None:
+        await self.expire_dead()
+        await also()
+
+    def _expired(self, task: asyncio.Task[None]) -> None:
         self._expiring.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("the runs of a process that died wait for the end of their leases: %s", error)
+            logger.error("what a process that died had waits for the end of its leases: %s", error)
 
     async def close(self) -> None:
         """Ends what is under way."""

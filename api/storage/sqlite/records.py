@@ -123,6 +123,7 @@ class SqliteRecords(Records):
             if first(connection.execute(self._queries["active_run_of_thread"], parameters)):
                 raise ConflictError(f"Thread {thread_id!r} has a run under way.")
             runs = connection.execute(self._queries["run_ids_of_thread"], parameters).fetchall()
+            connection.execute(self._queries["delete_deliveries_of_thread"], parameters)
             deleted = connection.execute(self._queries["delete_thread"], parameters).rowcount > 0
             return deleted, [row["run_id"] for row in runs]
 

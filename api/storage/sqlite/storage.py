@@ -13,6 +13,7 @@ from api.storage.sqlite.crons import SqliteCrons
 from api.storage.sqlite.database import Database
 from api.storage.sqlite.log import SqliteEventLog
 from api.storage.sqlite.neighbours import Neighbours
+from api.storage.sqlite.outbox import SqliteOutbox
 from api.storage.sqlite.queue import SqliteRunQueue
 from api.storage.sqlite.records import SqliteRecords
 from api.storage.sqlite.searches import Searches
@@ -27,6 +28,8 @@ _MOVED = b"t"
 """News for other processes: a thread has a new span, or is gone."""
 _SCHEDULED = b"s"
 """News for other processes: a cron was made or changed."""
+_DELIVERS = b"d"
+"""News for other processes: a webhook is to be called."""
 
 
 class SqliteStorage:
@@ -44,6 +47,7 @@ class SqliteStorage:
     assistants: SqliteAssistants
     crons: SqliteCrons
     queue: SqliteRunQueue
+    outbox: SqliteOutbox
     log: SqliteEventLog
     thread_log: SqliteThreadLog
 
@@ -71,7 +75,11 @@ class SqliteStorage:
             tell=partial(self._neighbours.tell, _FLUSHED),
         )
         self.thread_log = SqliteThreadLog(self.database, statements, partial(self._neighbours.tell, _MOVED))
-        self.queue = SqliteRunQueue(self.database, statements, self.thread_log.wake, self._process, self._neighbours)
+        tell = partial(self._neighbours.tell, _DELIVERS)
+        self.outbox = SqliteOutbox(self.database, statements, self._process, self._neighbours, tell)
+        self.queue = SqliteRunQueue(
+            self.database, statements, self.thread_log.wake, self.outbox.added, self._process, self._neighbours
+        )
         self.records = SqliteRecords(
             self.database,
             self._searches,
@@ -99,6 +107,7 @@ class SqliteStorage:
             self._meet()
             stack.callback(self._neighbours.close)
             await self.queue.expire_dead()
+            await self.outbox.free_dead()
             stack.pop_all()
 
     async def reclaim(self) -> None:
@@ -137,7 +146,9 @@ class SqliteStorage:
             self.thread_log.changed()
         if _SCHEDULED in news:
             self.crons.changed()
+        if _DELIVERS in news:
+            self.outbox.added()
 
     def _died(self) -> None:
-        self.queue.died()
+        self.queue.died(self.outbox.free_dead)
         self.crons.changed()
