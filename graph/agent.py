@@ -12,6 +12,7 @@ agent node leaves the history sound whatever happened before (see `history`), an
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, SystemMessage
@@ -79,9 +80,7 @@ def build_graph(
         ValueError: If two tools have the same name, or one is called final_answer, or the model cannot be given them.
     """
     own_tools = [under_its_own_run(tool) for tool in (TOOLS if tools is None else tools)]
-    names = [tool.name for tool in own_tools]
-    if len({FINAL_ANSWER, *names}) <= len(names):
-        raise ValueError(f"tools need names of their own, other than {FINAL_ANSWER}: {', '.join(names)}")
+    names = _distinct([tool.name for tool in own_tools])
     models = BoundModels(model, own_tools)
 
     def call_model(state: AgentState, config: RunnableConfig) -> dict[str, list[BaseMessage]]:
@@ -94,16 +93,10 @@ def build_graph(
         asked = models.get(ask.context, config, only_answer=ask.must_answer)
         return ask.update(await asked.ainvoke(ask.prompt, config))
 
-    def finish(state: State | None, _: RunnableConfig) -> dict[str, FinalAnswer] | Command[str]:
-        if state is None:  # a thread that an earlier version stopped here: it sent this node nothing
-            return Command(goto=FINAL_ANSWER)
-        used = [name for name in tools_run(state["messages"]) if name in names]
-        return {"final_answer": FinalAnswer(answer=state["messages"][-1].text, tools_used=used)}
-
     builder = StateGraph(State, context_schema=Context, input_schema=Input)
     builder.add_node(AGENT, Step(call_model, acall_model), input_schema=AgentState)
     builder.add_node(TOOLS_NODE, ToolNode(own_tools, handle_tool_errors=explain))
-    builder.add_node(FINAL_ANSWER, Step(finish))
+    builder.add_node(FINAL_ANSWER, Step(partial(finish, names)))
     builder.add_edge(START, AGENT)
     builder.add_conditional_edges(AGENT, Step(route), [TOOLS_NODE, AGENT, FINAL_ANSWER])
     builder.add_edge(TOOLS_NODE, AGENT)
@@ -117,6 +110,20 @@ def route(state: State, _: RunnableConfig) -> list[Send] | str:
         return [Send(TOOLS_NODE, [call]) for call in calls]
     last = state["messages"][-1]
     return FINAL_ANSWER if isinstance(last, AIMessage) and not failure(last) else AGENT
+
+
+def finish(tools: Sequence[str], state: State | None, _: RunnableConfig) -> dict[str, FinalAnswer] | Command[str]:
+    """Write the answer that the turn ended with, and which of the tools were called in it."""
+    if state is None:  # a thread that an earlier version stopped here: it sent this node nothing
+        return Command(goto=FINAL_ANSWER)
+    used = [name for name in tools_run(state["messages"]) if name in tools]
+    return {"final_answer": FinalAnswer(answer=state["messages"][-1].text, tools_used=used)}
+
+
+def _distinct(names: Sequence[str]) -> Sequence[str]:
+    if len({FINAL_ANSWER, *names}) <= len(names):
+        raise ValueError(f"tools need names of their own, other than {FINAL_ANSWER}: {', '.join(names)}")
+    return names
 
 
 @dataclass(frozen=True)
