@@ -13,8 +13,9 @@ import functools
 import importlib
 import importlib.util
 import sys
+import threading
 import types
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
@@ -33,6 +34,14 @@ class BroughtModules:
 
     def __init__(self, roots: frozenset[str] = frozenset()) -> None:
         self.roots = roots
+        self._tops = {_top(root) for root in roots}
+        self._imported = set(roots)
+        """Modules that the sources import that have been read."""
+        self._installed: set[str] = set()
+        """Packages among them that are not the project's."""
+        self._unread = deque(roots)
+        self._seen = set(roots)
+        self._lock = threading.Lock()
 
     def with_roots(self, roots: frozenset[str]) -> "BroughtModules":
         """With the modules of further graphs."""
@@ -40,53 +49,48 @@ class BroughtModules:
 
     def get(self, name: str) -> types.ModuleType | None:
         """A module, if the graphs bring it along; it is imported only if their own sources do that."""
-        module = sys.modules.get(name)
-        if _top(name) in sys.stdlib_module_names or _is_servers(module):
+        if _top(name) in sys.stdlib_module_names:
             return None
-        if name in self._imports:
-            return module or _imported(name)
-        return module if module and (self._is_inside(name) or _top(name) in self._packages) else None
+        with self._lock:
+            # No further than needed: the loop may wait for it.
+            while not self._knows(name) and self._unread:
+                self._read(self._unread.popleft())
+        if not self._knows(name) and _top(name) not in self._packages:
+            return None
+        module = sys.modules.get(name) or (_imported(name) if name in self._imported else None)
+        return None if _is_servers(module) else module
 
-    def _is_inside(self, name: str) -> bool:
-        """Whether it is a part of what the sources import: loaded by a name that is made at run time, say."""
-        return any(name.startswith(f"{package}.") for package in self._sources[0])
+    def _knows(self, name: str) -> bool:
+        """Whether the sources so far import it, or, if it is loaded, what it is a part of."""
+        if name in self._imported:
+            return True
+        if name not in sys.modules:
+            return False
+        return _top(name) in self._installed or any(parent in self._imported for parent in _parents(name))
 
-    @functools.cached_property
-    def _sources(self) -> tuple[frozenset[str], frozenset[str]]:
-        """Modules that the project's sources import, by name; and packages that are installed, and imported there."""
-        named, installed = set(self.roots), set[str]()
-        left = list(self.roots)
-        seen = set(self.roots)
-        tops = {_top(root) for root in self.roots}
-        while left:
-            name = left.pop()
-            path = _source(name)
-            if _top(name) not in tops and (path is None or _INSTALLED & set(path.parts)):
-                installed.add(_top(name))
-                continue
-            imports = _imports(name, path)
-            # A project whose names are taken lies below a package that has no name in its sources.
-            for imported in imports | {f"{_top(name)}.{each}" for each in imports}:
-                if _top(imported) not in sys.stdlib_module_names and _exists(imported):
-                    named.add(imported)
-                    fresh = {imported, *_parents(imported)} - seen
-                    seen |= fresh
-                    left += fresh
-        return frozenset(named), frozenset(installed)
-
-    @property
-    def _imports(self) -> frozenset[str]:
-        return self._sources[0]
+    def _read(self, name: str) -> None:
+        path = _source(name)
+        if _top(name) not in self._tops and (path is None or _INSTALLED & set(path.parts)):
+            self._installed.add(_top(name))
+            return
+        imports = _imports(name, path)
+        # A project whose names are taken lies below a package that has no name in its sources.
+        for imported in imports | {f"{_top(name)}.{each}" for each in imports}:
+            if _top(imported) not in sys.stdlib_module_names and _exists(imported):
+                self._imported.add(imported)
+                fresh = {imported, *_parents(imported)} - self._seen
+                self._seen |= fresh
+                self._unread += fresh
 
     @functools.cached_property
     def _packages(self) -> frozenset[str]:
-        """Top-level packages that are installed and loaded: those that the sources import, and those that they use."""
+        """Packages that are installed and loaded: those that the sources import, now all read, and what these use."""
         loaded = defaultdict[str, list[types.ModuleType]](list)
         for name, module in list(sys.modules.items()):
             if isinstance(module, types.ModuleType):
                 loaded[_top(name)].append(module)
         found = set[str]()
-        left = set(self._sources[1])
+        left = set(self._installed)
         while left:
             package = left.pop()
             found.add(package)
@@ -108,14 +112,19 @@ def _is_servers(module: types.ModuleType | None) -> bool:
     return path is not None and Path(path).resolve().is_relative_to(_SERVER)
 
 
+def is_class(value: object) -> bool:
+    """Whether it is a class itself: `isinstance` would ask a proxy what it stands for, which may import that."""
+    return issubclass(type(value), type)
+
+
 def _used(module: types.ModuleType) -> Iterator[str]:
     for value in list(vars(module).values()):
         name: Any = None
-        if isinstance(value, types.ModuleType):
-            name = value.__name__
-        elif isinstance(value, type | types.FunctionType):
+        if type(value) is types.ModuleType:
+            name = vars(value).get("__name__")
+        elif type(value) is types.FunctionType or is_class(value):
             name = value.__module__
-        if isinstance(name, str):
+        if type(name) is str:
             yield _top(name)
 
 

@@ -25,7 +25,7 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.pregel import Pregel
 from pydantic import BaseModel
 
-from api.brought_modules import BroughtModules
+from api.brought_modules import BroughtModules, is_class
 
 Symbol = tuple[str, ...]
 """A class as checkpoints name it: its module, and its own name."""
@@ -60,6 +60,8 @@ class StateTypes:
         self._declared: Mapping[Symbol, type] = {}
         self._modules = BroughtModules()
         self._written: WeakValueDictionary[Symbol, type] = WeakValueDictionary()
+        self._found: dict[Symbol, type] = {}
+        """Those that the modules gave."""
 
     def extended(self, extra: Iterable[Symbol | type]) -> "StateTypes":
         """With further classes, or (a module, EVERYTHING): with all that a graph's module brings along."""
@@ -88,12 +90,17 @@ class StateTypes:
         return found or self._brought(symbol)
 
     def _brought(self, symbol: Symbol) -> type | None:
+        if symbol in self._found:
+            return self._found[symbol]
         module, name = symbol
         holder = self._modules.get(module)
         if holder is None:
             return None
         generic = name.partition("[")[0]
-        return _attribute(holder, name) or self._alive.get(symbol) or _attribute(holder, generic)
+        found = _attribute(holder, name) or self._alive.get(symbol) or _attribute(holder, generic)
+        if found is not None:
+            self._found[symbol] = found
+        return found
 
     @functools.cached_property
     def _alive(self) -> dict[Symbol, type]:
@@ -117,8 +124,8 @@ def _attribute(module: types.ModuleType, name: str) -> type | None:
     outer, *inner = name.split(".")
     found: Any = vars(module).get(outer)
     for part in inner:
-        found = vars(found).get(part) if isinstance(found, type) else None
-    return found if isinstance(found, type) and found.__module__ == module.__name__ else None
+        found = vars(found).get(part) if is_class(found) else None
+    return found if is_class(found) and found.__module__ == module.__name__ else None
 
 
 def state_types(graph: Pregel[Any, Any, Any, Any]) -> set[type]:

@@ -301,14 +301,9 @@ _BUILDERS: dict[int, Callable[[Any, Any, Sequence[Any]], Any]] = {
 def _unstorable(value: Any, writer: _Writer) -> UnserializableError:
     """The error about the innermost part that cannot be stored."""
     path: list[str] = []
-    while len(path) < _DEEPEST:
-        for name, part in _parts(value):
-            if not _is_storable(part, writer):
-                path.append(name)
-                value = part
-                break
-        else:
-            break
+    while len(path) < _DEEPEST and (parts := _refused(list(_parts(value)), writer)):
+        name, value = parts[0]
+        path.append(name)
     return UnserializableError(_described(value, too_deep=len(path) == _DEEPEST), path)
 
 
@@ -321,6 +316,16 @@ def _described(value: Any, *, too_deep: bool) -> str:
     if isinstance(value, dict):
         return "an object with a key that cannot be stored"
     return f"a {cls.__module__}.{cls.__qualname__}".replace("builtins.", "")
+
+
+def _refused(parts: list[tuple[str, Any]], writer: _Writer) -> list[tuple[str, Any]]:
+    """One part that cannot be stored, found by halves; nothing if all can."""
+    if _is_storable([part for _, part in parts], writer):
+        return []
+    while len(parts) > 1:
+        half = parts[: len(parts) // 2]
+        parts = parts[len(half) :] if _is_storable([part for _, part in half], writer) else half
+    return parts
 
 
 def _is_storable(value: Any, writer: _Writer) -> bool:

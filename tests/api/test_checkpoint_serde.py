@@ -112,3 +112,28 @@ async def test_a_planted_pickle_is_one_clear_error(tmp_path: Path, calls: list[s
         assert "__error__" in run
         assert (await client.get(f"/threads/{thread}")).status_code == 200
     assert calls == []
+
+
+async def test_what_a_client_writes_stays_data(tmp_path: Path, calls: list[str]) -> None:
+    name = [*Planted.__module__.split("."), "Planted"]
+    forms: list[Any] = [
+        {"lc": 2, "type": "constructor", "id": name, "args": ["x"]},
+        {"lc": 1, "type": "constructor", "id": name, "kwargs": {"text": "x"}},
+        {"lc": 1, "type": "secret", "id": ["PATH"]},
+        {"__type__": "ext", "code": 0, "data": [".".join(name[:-1]), name[-1], "x"]},
+    ]
+    async with (
+        serving(create_app(written(tmp_path))) as url,
+        httpx.AsyncClient(base_url=url, timeout=30) as client,
+    ):
+        thread = (await client.post("/threads", json={})).json()["thread_id"]
+        body = {"assistant_id": "declared", "input": {"kinds": []}}
+        await client.post(f"/threads/{thread}/runs/wait", json=body)
+        change = {"values": {"anything": forms}, "as_node": "fill"}
+        assert (await client.post(f"/threads/{thread}/state", json=change)).status_code == 200
+        state = (await client.get(f"/threads/{thread}/state")).json()
+        assert state["values"]["anything"] == forms
+        await client.put("/store/items", json={"namespace": ["a"], "key": "k", "value": {"forms": forms}})
+        item = (await client.get("/store/items", params={"namespace": "a", "key": "k"})).json()
+        assert item["value"]["forms"] == forms
+    assert calls == []

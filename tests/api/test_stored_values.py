@@ -224,6 +224,7 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
     (lambda: {"m": Holder(thing=StrictSerializer(1))}, "m.thing is a api.checkpoint_serde.StrictSerializer"),
     (lambda: {"s": Send("n", {"x": object()})}, "s.arg.x is a object"),
     (lambda: {"a": _cycle()}, "of too many levels"),
+    (lambda: {"a": [*range(100_000), object(), *range(100_000)]}, "a.100000 is a object"),
     (object, "the value is a object"),
 ]
 
