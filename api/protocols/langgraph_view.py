@@ -63,11 +63,15 @@ class LangGraphView:
             case "token":
                 self._text = self._text or self._next_id()
                 yield self._message(AIMessageChunk(content=payload["text"], id=self._text))
+            case "reasoning":
+                self._text = self._text or self._next_id()
+                thought = {"reasoning_content": payload["text"]}
+                yield self._message(AIMessageChunk(content="", additional_kwargs=thought, id=self._text))
             case "tool_call":
                 yield self._message(_calling(payload, self._next_id()))
             case "tool_result":
                 yield self._message(_result(payload, self._next_id()))
-            case "custom":
+            case "custom" if _is_written(payload):
                 yield entry("custom", payload["data"])
             case "interrupt":
                 self._interrupts.append({"value": payload["value"], "id": payload["id"]})
@@ -94,6 +98,12 @@ class LangGraphView:
         self._messages += 1
         self._text = None
         return f"{self._run.run_id}-{self._messages}"
+
+
+def _is_written(custom: Mapping[str, Any]) -> bool:
+    """Whether a stream writer wrote it: LangGraph's mode `custom` shows nothing that LangChain dispatches."""
+    data = custom["data"]
+    return bool(custom["name"] == (data.get("name") if isinstance(data, Mapping) else None) or custom["name"] is None)
 
 
 def _calling(payload: Mapping[str, Any], message_id: str) -> AIMessageChunk:

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from langgraph_sdk import get_client
+from langgraph_sdk.client import LangGraphClient
 
 from api.app import create_app
 from api.settings import Settings
@@ -26,6 +28,12 @@ async def client(tmp_path: Path) -> AsyncIterator[Client]:
     config.write_text(json.dumps({"graphs": {name: f"tests.api.embedded:{name}" for name in GRAPHS}}))
     async with serving(create_app(Settings(config=config))) as url, Client(base_url=url, timeout=60) as client:
         yield client
+
+
+@pytest.fixture
+async def sdk(client: Client) -> AsyncIterator[LangGraphClient]:
+    async with get_client(url=str(client.base_url)) as started:
+        yield started
 
 
 def kinds(run: list[Frame]) -> list[str]:
@@ -247,6 +255,28 @@ async def test_a_model_that_falls_silent_is_no_timeout_of_the_run(
         run = await client.run("by_default")
     assert of(run, "error") == [{"code": "model_timeout", "message": "The model did not answer in time."}]
     assert of(run, "end") == [{"status": "error"}]
+
+
+@pytest.mark.parametrize("name", ["as_node", "called"])
+async def test_the_langgraph_api_has_each_once_too(sdk: LangGraphClient, name: str) -> None:
+    modes: list[Any] = ["messages-tuple", "updates"]
+    stream = sdk.runs.stream(
+        None, name, input={"messages": "hi"}, stream_mode=modes, stream_subgraphs=True, on_disconnect="continue"
+    )
+    messages = [part.data[0] async for part in stream if part.event.startswith("messages")]
+    pieces = [message for message in messages if message["type"] == "AIMessageChunk"]
+    calls = [chunk["id"] for message in pieces for chunk in message["tool_call_chunks"] if chunk["id"]]
+    assert calls == ["call_ann"] == [each["tool_call_id"] for each in messages if each["type"] == "tool"]
+    assert "".join(message["content"] for message in pieces) == "ann says it is 5."
+    assert [message for message in messages if message["type"] == "ai"] == []
+
+
+async def test_a_run_of_the_native_api_in_the_langgraph_api(client: Client, sdk: LangGraphClient) -> None:
+    run = of(await client.run("thinking"), "run")[0]
+    parts = [part async for part in sdk.runs.join_stream(run["thread_id"], run["run_id"])]
+    messages = [part.data[0] for part in parts if part.event == "messages"]
+    assert [message["additional_kwargs"].get("reasoning_content") for message in messages[:2]] == ["Let me ", "think."]
+    assert "".join(message["content"] for message in messages) == "The answer."
 
 
 async def test_a_timeout_of_the_graphs_own_is_its_failure(client: Client) -> None:
