@@ -194,6 +194,10 @@ class StorageError(ThreadlineError):
     code = "storage_failed"
 
 
+class StorageUnavailableError(StorageError):
+    """The storage cannot do it now: its disk is full, say. The same may work later."""
+
+
 class FencedError(ThreadlineError):
     """A write of an attempt that another attempt has replaced; nothing was changed."""
 
@@ -261,7 +265,6 @@ _BY_CLASS = {
     "openai.BadRequestError": ("model_rejected", "The model's server rejected the request.", 502),
     "openai.APIError": ("model_error", "The model's server failed.", 502),
     "httpx.TimeoutException": ("upstream_timeout", "A connection timed out.", 504),
-    "sqlite3.DatabaseError": ("storage_failed", "The storage failed.", 503),
     "httpx.TransportError": ("upstream_unreachable", "A connection failed or was cut.", 502),
     "langgraph.errors.GraphRecursionError": ("recursion_limit", "The graph reached its recursion limit.", 500),
     "langgraph.errors.InvalidUpdateError": ("invalid_update", "The graph did not accept the input or an update.", 400),
@@ -293,7 +296,22 @@ def run_error(exc: BaseException) -> RunError:
 
 def is_storage_failure(exc: BaseException) -> bool:
     """Whether the storage failed, whoever called it: the service, or LangGraph's own saver or store."""
-    return _told(exc)[0] == StorageError.code
+    return isinstance(exc, StorageError) or "sqlite3.Error" in _class_names(exc)
+
+
+def is_passing(exc: BaseException) -> bool:
+    """Whether it was raised, in whatever it is wrapped by now, because the storage cannot do its work at the moment."""
+    seen: list[BaseException] = []
+    left: list[BaseException | None] = [exc]
+    while left:
+        each = left.pop()
+        if each is None or each in seen:
+            continue
+        if isinstance(each, (StorageUnavailableError, OverloadedError)):
+            return True
+        seen.append(each)
+        left += [each.__cause__, each.__context__, *(each.exceptions if isinstance(each, BaseExceptionGroup) else ())]
+    return False
 
 
 def _told(exc: BaseException) -> tuple[str, str]:

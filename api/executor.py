@@ -23,7 +23,7 @@ from langgraph.types import Command, StateSnapshot
 from api import sources
 from api.callers import of_graph
 from api.containment import contained, held, unescaped
-from api.errors import FactoryError, FencedError, RunError, StorageError, is_storage_failure, run_error
+from api.errors import FactoryError, FencedError, RunError, StorageError, is_passing, run_error
 from api.events import Entry, end
 from api.logs import logged
 from api.metrics import Metrics
@@ -46,7 +46,8 @@ _LONGEST_LAG = 0.005
 """Seconds that a run which only appends may be ahead of its readers."""
 
 _RETRY_SECONDS = 1.0
-"""After an attempt to end a run failed."""
+"""After an attempt to end a run failed; or after the storage could not do its work for one, and then twice as long."""
+_LONGEST_PAUSE = 10.0
 _TRIES = 3
 """To end a run, while the storage works."""
 _STATE_SECONDS = 30.0
@@ -70,6 +71,10 @@ class Cancelled(Exception):  # noqa: N818  # an outcome, not a failure
 
 class Drained(Exception):  # noqa: N818  # an outcome, not a failure
     """The graph stopped after a superstep, as it was asked to: another attempt goes on from there."""
+
+
+class Stalled(Exception):  # noqa: N818  # an outcome, not a failure
+    """The storage could not do its work meanwhile: another attempt goes on from the last checkpoint."""
 
 
 @dataclass(slots=True, eq=False)
@@ -170,6 +175,9 @@ class Executor:
                 await _unbroken(self._finish(attempt, status, error))
         except Drained:
             await self._give_back(run)
+        except Stalled as exc:
+            logger.warning("run %s goes on when the storage works again: %s", run.run_id, exc.__cause__)
+            await _unbroken(self._give_back_later(run))
         except asyncio.CancelledError:
             await self._give_back(run)
             raise
@@ -191,7 +199,7 @@ class Executor:
             await _unbroken(self._end_anyway(run, exc))
 
     async def _end_anyway(self, run: Run, failure: Exception) -> None:
-        if is_storage_failure(failure):
+        if is_passing(failure):
             raise failure
         logger.error("run %s: its ending failed", run.run_id, exc_info=failure)
         await self._last_resort(run)
@@ -226,6 +234,23 @@ class Executor:
         with contextlib.suppress(FencedError):
             await self._log.flush(run.run_id)
         await self._queue.release(run.run_id, run.attempt)
+
+    async def _give_back_later(self, run: Run) -> None:
+        """Likewise, once the storage works again, after a pause that grows with the attempts.
+
+        Raises:
+            StorageError: the server ends before.
+        """
+        await self._pause(min(_RETRY_SECONDS * 2 ** _cut_short(run), _LONGEST_PAUSE))
+        with contextlib.suppress(FencedError):
+            await self._surely(run, lambda: self._log.flush(run.run_id))
+        await self._surely(run, lambda: self._queue.release(run.run_id, run.attempt))
+
+    async def _pause(self, seconds: float) -> None:
+        """Waits, but no longer than the server lives."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._draining.wait()
 
     async def abandon(self, run: Run) -> None:
         """Ends a run that never started, because it was cancelled before.
@@ -265,7 +290,9 @@ class Executor:
             if not deadline.expired():
                 return self._failed(attempt, exc)
             return "timeout", RunError("timeout", f"The run took longer than {self._settings.run_timeout:g} s.")
-        except Exception as exc:  # noqa: BLE001  # the boundary to the user's graph: logged, reported by its code
+        except Exception as exc:
+            if is_passing(exc):
+                raise Stalled from exc
             return self._failed(attempt, exc)
         return "success", None
 
@@ -352,8 +379,8 @@ class Executor:
         return await self._surely(run, lambda: self._log.flush(run.run_id))
 
     async def _surely(self, run: Run, act: Callable[[], Awaitable[T]]) -> T:
-        """Does what ends a run; if it fails, again after a pause: while the storage fails (its disk is full, say) until
-        it works, for another reason a few times.
+        """Does what ends a run; if it fails, again after a pause: until it works if the storage cannot do it now, whose
+        disk may be full; for another reason a few times.
 
         Raises:
             StorageError: the server ends before it worked: the run goes on after the next start.
@@ -366,13 +393,11 @@ class Executor:
             except FencedError:
                 raise
             except Exception as exc:
-                tries += not is_storage_failure(exc)
+                tries += not is_passing(exc)
                 if tries == _TRIES or self._draining.is_set():
                     raise
                 logger.error("run %s cannot be ended now: %s", run.run_id, exc)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_RETRY_SECONDS):
-                    await self._draining.wait()
+            await self._pause(_RETRY_SECONDS)
 
     async def _outcome(self, attempt: _Attempt, status: EndStatus, error: RunError | None) -> Outcome:
         fold = attempt.fold

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from langgraph_sdk import get_client
 
-from tests.faults.graphs import Order, traces
+from tests.faults.graphs import Order
 from tests.faults.server import Project, Server
 
 
@@ -105,9 +105,9 @@ async def test_a_server_whose_interpreter_is_held_ends_and_says_where(tmp_path: 
             body = {"assistant_id": "faults", "input": {"messages": [["user", _question(steps=0, do="hold")]]}}
             await http.post(f"/threads/{thread}/runs", json=body)
             with contextlib.suppress(httpx.TimeoutException):
-                while ("m", "hold") not in traces(project.traces):
+                while ("m", "hold") not in project.traces.all():
                     await http.get("/ok")
-        assert ("m", "hold") in traces(project.traces)
+        assert ("m", "hold") in project.traces.all()
         server.send(signal.SIGTERM)
         async with asyncio.timeout(30):
             await server.ended()

@@ -2,12 +2,11 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import httpx
 
 from tests.faults.clients import Client, FollowedRun, Frame, frames_of
-from tests.faults.graphs import traces
+from tests.faults.traces import Traces
 
 
 @dataclass
@@ -36,13 +35,13 @@ class Expected:
     """Whether a fault may cost an attempt."""
 
 
-async def check(client: Client, url: str, traced: Path, expected: Expected) -> Verdict:
+async def check(client: Client, url: str, traces: Traces, expected: Expected) -> Verdict:
     """All that one client was promised.
 
     Args:
         client: when it is done.
         url: of a server that runs.
-        traced: the file of traces.
+        traces: of all runs.
         expected: how its runs may have ended.
     """
     verdict = Verdict(lost=[f"{client.order['marker']}: {problem}" for problem in client.problems])
@@ -57,7 +56,7 @@ async def check(client: Client, url: str, traced: Path, expected: Expected) -> V
         if complete and not client.problems:
             await _check_state(http, client, verdict)
         verdict.cuts = attempts - len(client.runs)
-        _check_traces(client, traced, verdict, failed)
+        _check_traces(client, traces, verdict, failed)
     if not expected.reruns and verdict.cuts:
         verdict.doubled.append(f"{client.order['marker']}: {attempts} attempts of {len(client.runs)} runs")
     return verdict
@@ -137,14 +136,14 @@ async def _check_state(http: httpx.AsyncClient, client: Client, verdict: Verdict
         (verdict.doubled if len(said) > 1 else verdict.lost).append(f"{marker}: the answers {said}")
 
 
-def _check_traces(client: Client, traced: Path, verdict: Verdict, failed: int) -> None:
+def _check_traces(client: Client, traces: Traces, verdict: Verdict, failed: int) -> None:
     """A superstep leaves its trace once. Once more only if it was under way when an attempt was cut, or when a run
     failed that another one of the thread goes on with.
 
     With `durability=sync` that is one superstep for each cut; else the one before it may not be stored yet either.
     """
     marker = client.order["marker"]
-    counts = Counter(what for of, what in traces(traced) if of == marker)
+    counts = Counter(what for of, what in traces.all() if of == marker)
     again = sum(count - 1 for count in counts.values())
     if again > (verdict.cuts + failed) * (1 if client.wire.name == "langgraph" else 2):
         verdict.doubled.append(

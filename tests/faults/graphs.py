@@ -11,7 +11,6 @@ import operator
 import os
 import re
 import time
-from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
 from langchain_core.messages import AIMessage, AnyMessage
@@ -21,6 +20,8 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.message import add_messages
 from langgraph.prebuilt import ToolNode
 from langgraph.types import interrupt
+
+from tests.faults import traces
 
 
 class Order(TypedDict):
@@ -43,17 +44,8 @@ class State(TypedDict):
 
 
 def leave_trace(marker: str, what: object) -> None:
-    """A side effect: one line, whole, in the order of time, whatever becomes of the process."""
-    descriptor = os.open(os.environ["FAULTS_TRACES"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    os.write(descriptor, f"{marker} {what}\n".encode())
-    os.close(descriptor)
-
-
-def traces(path: Path) -> list[tuple[str, str]]:
-    """Marker and trace of each line."""
-    if not path.exists():
-        return []
-    return [tuple(line.split(" ", 1)) for line in path.read_text().splitlines()]  # type: ignore[misc]  # two parts
+    """A side effect outside the state."""
+    traces.leave_trace(int(os.environ["FAULTS_TRACES"]), marker, what)
 
 
 async def begin(state: State) -> dict[str, Any]:

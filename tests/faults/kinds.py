@@ -182,8 +182,8 @@ FAULTS: Sequence[Fault] = (
     Fault("kill -9 of one of two", _kill_one_of_two, servers=2),
     Fault("suspended over its lease", _suspend, settings={"LEASE_SECONDS": _SUSPENDED_SECONDS / 2}),
     Fault("back from the dead", _suspend, servers=2, settings={"LEASE_SECONDS": _SUSPENDED_SECONDS / 2}),
-    Fault("disk full", _fill_disk, endings=FAILED, codes=frozenset({"storage_failed"}), size=24 << 20),
-    Fault("writes fail", _fail_writes, endings=FAILED, codes=frozenset({"storage_failed"})),
+    Fault("disk full", _fill_disk, size=24 << 20),
+    Fault("writes fail", _fail_writes),
     Fault("clock set back", _set_clock_back, clock=True),
     Fault("clock set forward", _set_clock_forward, clock=True),
     Fault("event loop blocked", _nothing, settings={"LEASE_SECONDS": 2}, orders=("block", "", ""), reruns=False),
@@ -235,6 +235,7 @@ async def play(fault: Fault, *, seed: int, rounds: int, clients: int) -> Outcome
             outcome.skipped = "no file system of a size of its own can be mounted here"
             return outcome
         project = Project(folder, **fault.settings)
+        stack.callback(project.traces.close)
         servers = [Server(project, f"server-{number}") for number in range(fault.servers)]
         for server in servers:
             stack.push_async_callback(server.kill)

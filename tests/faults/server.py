@@ -1,6 +1,7 @@
 """A real server in a process of its own, in a project folder that outlives it."""
 
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -8,9 +9,11 @@ import resource
 import signal
 import socket
 import sys
+import threading
 from pathlib import Path
 
 from tests.faults.clock import wrong_by
+from tests.faults.traces import Traces
 
 _READY_SECONDS = 60.0
 _GRACE = 5.0
@@ -27,7 +30,7 @@ class Project:
 
     def __init__(self, folder: Path, **settings: object) -> None:
         self.folder = folder
-        self.traces = folder / "traces"
+        self.traces = Traces()
         self.clock = 0.0
         """By how many seconds the clock of a server that starts is wrong."""
         document = {"graphs": {"faults": f"{ROOT / 'tests' / 'faults' / 'graphs.py'}:graph"}}
@@ -36,7 +39,7 @@ class Project:
         unwanted = ("THREADLINE_", "OPENAI_", "LANGSMITH_", "PYTHONDONTWRITEBYTECODE")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
         ours = {f"THREADLINE_{name}": str(value) for name, value in given.items()}
-        self.environment = {**kept, **ours, "FAULTS_TRACES": str(self.traces), "PYTHONPATH": str(ROOT)}
+        self.environment = {**kept, **ours, "FAULTS_TRACES": str(self.traces.writing), "PYTHONPATH": str(ROOT)}
 
 
 class Server:
@@ -58,15 +61,21 @@ class Server:
     async def launch(self) -> None:
         """Starts the process, and does not wait until it is ready."""
         arguments = ("serve", "--port", str(self._port), "--config", str(self._project.folder / "langgraph.json"))
-        with self.log.open("ab") as log:
+        # Not the file itself: the process may be forbidden to write it.
+        reading, writing = os.pipe()
+        threading.Thread(target=_copy, args=(reading, self.log), name="faults-log", daemon=True).start()
+        try:
             self._process = await asyncio.create_subprocess_exec(
                 str(Path(sys.executable).with_name("threadline")),
                 *arguments,
                 cwd=self._project.folder,
                 env={**self._project.environment, **wrong_by(self._project.clock)},
                 stdout=asyncio.subprocess.PIPE,
-                stderr=log,
+                stderr=writing,
+                pass_fds=(self._project.traces.writing,),
             )
+        finally:
+            os.close(writing)
 
     async def start(self) -> None:
         """Starts the process; returns when it answers.
@@ -120,3 +129,11 @@ class Server:
         """No file of the process may grow over a size from now on; -1 lifts that."""
         assert self._process is not None
         resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+
+def _copy(reading: int, log: Path) -> None:
+    """Appends what a process says to its log, until it has ended."""
+    with os.fdopen(reading, "rb", buffering=0) as said, log.open("ab", buffering=0) as file:
+        while text := said.read(65536):
+            with contextlib.suppress(OSError):  # its disk may be full
+                file.write(text)

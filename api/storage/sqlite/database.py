@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from api.errors import OverloadedError, StorageError, ThreadlineError
+from api.storage.sqlite.failure import failure
 
 logger = logging.getLogger(__name__)
 
@@ -64,9 +65,15 @@ class Database:
         self._path = path
         self._migrations = migrations
         self._writer = _Lane(
-            "write", self._connect_writer, "BEGIN IMMEDIATE", batch=max_jobs, max_jobs=max_jobs, checkpoints=True
+            "write",
+            path.name,
+            self._connect_writer,
+            "BEGIN IMMEDIATE",
+            batch=max_jobs,
+            max_jobs=max_jobs,
+            checkpoints=True,
         )
-        self._reader = _Lane("read", self._connect_reader, "BEGIN", batch=_READ_BATCH, max_jobs=max_jobs)
+        self._reader = _Lane("read", path.name, self._connect_reader, "BEGIN", batch=_READ_BATCH, max_jobs=max_jobs)
 
     @property
     def commits(self) -> int:
@@ -189,10 +196,13 @@ def first(cursor: sqlite3.Cursor) -> sqlite3.Row | None:
 class _Task:
     """A job, who waits for it, and what came of it."""
 
-    __slots__ = ("_future", "_job", "_on_commit", "_result", "error")
+    __slots__ = ("_file", "_future", "_job", "_on_commit", "_result", "error")
 
-    def __init__(self, job: Job[Any], future: asyncio.Future[Any] | None, on_commit: Callable[[], None] | None) -> None:
+    def __init__(
+        self, job: Job[Any], file: str, future: asyncio.Future[Any] | None, on_commit: Callable[[], None] | None
+    ) -> None:
         self.error: Exception | None = None
+        self._file = file
         self._job = job
         self._future = future
         self._on_commit = on_commit
@@ -208,7 +218,7 @@ class _Task:
             self._result = self._job(connection)
             self.error = None
         except sqlite3.Error as exc:
-            self.error = _failure(exc)
+            self.error = failure(exc, self._file)
         except Exception as exc:  # noqa: BLE001  # the boundary to the caller, who gets it raised
             self.error = exc
 
@@ -236,6 +246,7 @@ class _Lane:
     def __init__(
         self,
         name: str,
+        file: str,
         connect: Callable[[], sqlite3.Connection],
         begin: str,
         *,
@@ -245,6 +256,7 @@ class _Lane:
     ) -> None:
         self.commits = 0
         self._name = name
+        self._file = file
         self._connect = connect
         self._begin = begin
         self._batch = batch
@@ -291,7 +303,7 @@ class _Lane:
         elif self._waiting >= self._max_jobs:
             future.set_exception(OverloadedError("Too many operations wait for the database."))
         else:
-            task = _Task(job, future, on_commit)
+            task = _Task(job, self._file, future, on_commit)
             if not (quick and self._waiting == 0 and self._run_here(task)):
                 self._waiting += 1
                 self._tasks.put(task)
@@ -337,13 +349,13 @@ class _Lane:
 
     def post(self, job: Job[None]) -> None:
         if self._accepting:
-            self._tasks.put(_Task(job, None, None))
+            self._tasks.put(_Task(job, self._file, None, None))
 
     def _main(self, connected: asyncio.Future[None]) -> None:
         try:
             self._connection = connection = self._connect()
         except Exception as exc:  # noqa: BLE001  # the boundary to who opens the database, who gets it raised
-            self._call(_settle, connected, _failure(exc))
+            self._call(_settle, connected, _failure(exc, self._file))
             return
         self._call(_settle, connected, None)
         with contextlib.closing(connection):
@@ -386,7 +398,7 @@ class _Lane:
             with contextlib.suppress(sqlite3.Error):
                 _roll_back(connection)
             for task in tasks:
-                task.error = _failure(exc)
+                task.error = _failure(exc, self._file)
 
     def _transact(self, connection: sqlite3.Connection, tasks: Sequence[_Task]) -> bool:
         """Runs the jobs in one transaction; False if one failed and the others are to be run again without it."""
@@ -446,13 +458,15 @@ def _is_busy(error: Exception | None) -> bool:
     return isinstance(cause, sqlite3.OperationalError) and cause.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
 
 
-def _failure(exc: Exception) -> ThreadlineError:
+def _failure(exc: Exception, file: str) -> ThreadlineError:
     """A new error for each caller, because raising one changes it."""
     if isinstance(exc, ThreadlineError):
         return type(exc)(exc.message, field=exc.field)
-    failure = StorageError(f"The database failed: {exc}.")
-    failure.__cause__ = exc
-    return failure
+    if isinstance(exc, sqlite3.Error):
+        return failure(exc, file)
+    unknown = StorageError(f"The database {file} failed: {exc}.")
+    unknown.__cause__ = exc
+    return unknown
 
 
 def _settle(future: asyncio.Future[None], error: Exception | None) -> None:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 
-from api.errors import FencedError, GapError, ThreadlineError
+from api.errors import FencedError, GapError, StorageError, ThreadlineError
 from api.events import Entry, Event
 from api.storage.base import LONGEST_LOOK, EventLog
 from api.storage.sqlite import segments
@@ -357,7 +357,7 @@ class SqliteEventLog(EventLog):
                 self._fence(tail)
                 self._retire(tail)
             else:
-                tail.restore(str(error))
+                tail.restore(error if isinstance(error, ThreadlineError) else StorageError(str(error)))
                 self._dirty[tail] = None
         self._flushing = False
         if appended_meanwhile:

@@ -17,7 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from api.errors import OverloadedError, SearchTimeoutError, StorageError, ThreadlineError
+from api.errors import OverloadedError, SearchTimeoutError, ThreadlineError
+from api.storage.sqlite.failure import failure
 
 T = TypeVar("T")
 
@@ -89,7 +90,7 @@ class Searches:
         elif len(self._open) >= _MAX_SEARCHES:
             future.set_exception(OverloadedError("Too many searches are under way."))
         else:
-            search = _Search(job, future)
+            search = _Search(job, self._path.name, future)
             self._open.add(search)
             search.timers.append(self._loop.call_later(_SLICE_SECONDS, self._demote, search))
             search.timers.append(self._loop.call_later(self._seconds, self._end, search, self._too_slow()))
@@ -124,7 +125,7 @@ class Searches:
                 if connection is None:
                     connection = self._connect()
             except sqlite3.Error as exc:
-                search.error = _failed(exc)
+                search.error = failure(exc, self._path.name)
             else:
                 search.run(connection)
             # If the loop is closed, nobody waits any more.
@@ -154,7 +155,7 @@ class Searches:
 class _Search:
     """A job, who waits for it, and what came of it."""
 
-    def __init__(self, job: Job[Any], future: asyncio.Future[Any]) -> None:
+    def __init__(self, job: Job[Any], file: str, future: asyncio.Future[Any]) -> None:
         self.refusal: ThreadlineError | None = None
         """Why it must end before its time."""
         self.error: Exception | None = None
@@ -164,6 +165,7 @@ class _Search:
         self.ended = False
         self.timers: list[asyncio.TimerHandle] = []
         self._job = job
+        self._file = file
         self._future = future
         self._result: Any = None
         self._lock = threading.Lock()
@@ -180,7 +182,7 @@ class _Search:
             connection.execute("BEGIN")
             self._result = self._job(connection)
         except sqlite3.Error as exc:
-            self.error = _failed(exc)
+            self.error = failure(exc, self._file)
         except Exception as exc:  # noqa: BLE001  # the boundary to the caller, who gets it raised
             self.error = exc
         finally:
@@ -215,9 +217,3 @@ class _Search:
             self._future.set_exception(error)
         else:
             self._future.set_result(self._result)
-
-
-def _failed(exc: sqlite3.Error) -> StorageError:
-    failure = StorageError(f"The database failed: {exc}.")
-    failure.__cause__ = exc
-    return failure

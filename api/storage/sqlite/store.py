@@ -1,26 +1,50 @@
-"""Opens LangGraph's own store on a SQLite file: nothing wraps it, the database itself supplies what it lacks."""
+"""LangGraph's own store on a SQLite file; the database itself supplies most of what it lacks."""
 
 import contextlib
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 
 import aiosqlite
-from langgraph.store.base import TTLConfig
+from langgraph.store.base import Op, Result, TTLConfig
 from langgraph.store.sqlite.aio import AsyncSqliteStore
 from langgraph.store.sqlite.base import SqliteIndexConfig
 
 from api.storage.sql import store_script
 from api.storage.sqlite.database import INCREMENTAL, SHORT_LOG
+from api.storage.sqlite.failure import failure
 
 BUSY_SECONDS = 30.0
 """How long a statement waits for another process to end its transaction."""
 
 
+class SqliteStore(AsyncSqliteStore):
+    """LangGraph's store, whose failures are the storage's and not those of the graph that used it."""
+
+    async def abatch(self, ops: Iterable[Op]) -> list[Result]:
+        """As LangGraph's, but for errors.
+
+        Raises:
+            StorageError: the file cannot be read or written.
+        """
+        try:
+            return await super().abatch(ops)
+        except sqlite3.Error as exc:
+            await self._end_transaction()
+            raise failure(exc, "store.sqlite") from exc
+
+    async def _end_transaction(self) -> None:
+        """What could not be committed, for a full disk say, would be in the way of all that comes later."""
+        async with self.lock:
+            if self.conn.in_transaction:
+                with contextlib.suppress(sqlite3.Error):
+                    await self.conn.execute("ROLLBACK")
+
+
 @contextlib.asynccontextmanager
 async def open_store(
     path: Path, *, ttl: TTLConfig, index: SqliteIndexConfig | None = None
-) -> AsyncIterator[AsyncSqliteStore]:
+) -> AsyncIterator[SqliteStore]:
     """The store, set up, and swept of expired items at once and then at the interval that `ttl` gives.
 
     Args:
@@ -38,7 +62,7 @@ async def open_store(
         await connection.execute("PRAGMA synchronous=NORMAL")
         # The schema of the vectors counts on it: those of an item go with the item.
         await connection.execute("PRAGMA foreign_keys=ON")
-        store = AsyncSqliteStore(connection, index=index, ttl=ttl)
+        store = SqliteStore(connection, index=index, ttl=ttl)
         await store.setup()
         await connection.executescript(store_script())
         await store.sweep_ttl()

@@ -7,7 +7,7 @@ append ──> pending ──take──> writing ──written──> events (vi
 import asyncio
 from collections.abc import Callable, Sequence
 
-from api.errors import FencedError, StorageError, ThreadlineError
+from api.errors import FencedError, ThreadlineError
 from api.events import Entry, Event
 
 _OVERHEAD = 160
@@ -115,12 +115,12 @@ class Tail:
                 future.set_result(None)
         return written
 
-    def restore(self, message: str) -> None:
+    def restore(self, error: ThreadlineError) -> None:
         """What was taken could not be written and is pending again; who waits is told why."""
         self._pending = self._writing + self._pending
         self._pending_bytes += self._writing_bytes
         self._writing, self._writing_bytes = [], 0
-        self._fail(lambda: StorageError(message))
+        self._fail(lambda: type(error)(error.message))
 
     def fence(self) -> int:
         """Drops what is not durable, for good; how many bytes."""
