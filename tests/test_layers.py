@@ -33,6 +33,7 @@ LEVELS: list[set[str]] = [
         "native_inputs",
         "project",
         "registry",
+        "outputs",
         "runnables",
         "sources",
         "checkpointer_config",

@@ -8,7 +8,7 @@ from langchain_core.messages import AIMessage
 from langchain_core.output_parsers import JsonOutputParser, StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.retrievers import BaseRetriever
-from langchain_core.runnables import Runnable, RunnableGenerator, RunnableLambda, RunnableParallel
+from langchain_core.runnables import Runnable, RunnableGenerator, RunnableLambda, RunnableParallel, RunnablePassthrough
 from langchain_core.runnables.utils import AddableDict
 from langgraph.types import interrupt
 
@@ -80,6 +80,14 @@ pieces = RunnableGenerator(_pieces)
 
 around: Runnable[Any, Any] = RunnableLambda(lambda number: {"number": number}) | steps
 """A chain that ends in a graph, whose stream is of updates."""
+
+listed = RunnableParallel(list=parsed, text=text)
+"""Its parts stream in ways of their own."""
+
+assigned: Runnable[Any, Any] = RunnableLambda(lambda number: {"number": number}) | RunnablePassthrough.assign(
+    steps=steps, list=RunnableLambda(str) | parsed
+)
+"""Adds the output of a graph to its input."""
 
 asking = RunnableLambda(lambda given: f"{given}: {interrupt('Sure?')}")
 """Waits for a human."""

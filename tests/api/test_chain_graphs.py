@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from langgraph.pregel.remote import RemoteGraph
 from langgraph_sdk import get_client, get_sync_client
 
@@ -18,13 +19,15 @@ from tests.api.conftest import Client
 from tests.openai_server import OpenAIServer, openai_server
 from tests.serving import serving
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 FACTS = ('{"city": "Be', "rn on ", 'the Aare"}')
 WHOLE = {"facts": {"city": "Bern on the Aare"}, "count": 1}
 QUESTION = {"question": "Where?"}
 MODES = ["values", "updates", "messages-tuple", "messages", "events", "custom", "debug", "tasks", "checkpoints"]
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def model(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[OpenAIServer]:
     """The endpoint that ChatOpenAI talks to."""
     async with openai_server() as server:
@@ -32,9 +35,10 @@ async def model(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[OpenAIServer]:
         yield server
 
 
-@pytest.fixture
-async def client(tmp_path: Path) -> AsyncIterator[Client]:
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def client(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Client]:
     """A server on the project's langgraph.json."""
+    tmp_path = tmp_path_factory.mktemp("served")
     shutil.copy(Path(__file__).parents[2] / "langgraph.json", tmp_path)
     async with (
         serving(create_app(Settings(config=tmp_path / "langgraph.json"))) as url,

@@ -4,10 +4,10 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from langchain_core.runnables import Runnable
 from langgraph.pregel.remote import RemoteGraph
 from langgraph_sdk import get_client, get_sync_client
@@ -18,6 +18,8 @@ from api.settings import Settings
 from tests.api import runnables
 from tests.api.conftest import Client, frames
 from tests.serving import serving
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 NAMES = [name for name, each in vars(runnables).items() if isinstance(each, Runnable)] + ["made"]
 
@@ -33,21 +35,31 @@ OUTPUTS: dict[str, tuple[Any, Any]] = {
     "retriever": ("Hi", DOCUMENTS),
     "length": ("Hi", {"length": 2, "echo": "Hi"}),
     "pieces": ("Hi", {"first": ["Hi", "more"], "second": "xy"}),
+    "listed": ("Hi", {"list": [{"a": 1}, {"b": 2}], "text": "One two three."}),
+    "assigned": (
+        4,
+        {
+            "number": 4,
+            "steps": {"number": 4, "doubled": 8, "trail": ["double"]},
+            "list": [{"a": 1}, {"b": 2}],
+        },
+    ),
     "around": (4, {"number": 4, "doubled": 8, "trail": ["double"]}),
 }
 """What each is given, and its whole output."""
 
 
-@pytest.fixture
-async def client(tmp_path: Path) -> AsyncIterator[Client]:
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def client(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Client]:
     """A server of the Runnables."""
+    tmp_path = tmp_path_factory.mktemp("served")
     config = tmp_path / "langgraph.json"
     config.write_text(json.dumps({"graphs": {name: f"tests.api.runnables:{name}" for name in NAMES}}))
     async with serving(create_app(Settings(config=config))) as url, Client(base_url=url, timeout=60) as client:
         yield client
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def sdk(client: Client) -> AsyncIterator[LangGraphClient]:
     """langgraph_sdk on the same server."""
     async with get_client(url=str(client.base_url), api_key=None) as sdk:
