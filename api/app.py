@@ -52,6 +52,7 @@ from api.storage.sqlite import SqliteStorage
 from api.storage.sqlite.checkpoints import SqliteCheckpoints, open_checkpoints
 from api.storage.sqlite.folder import Folder
 from api.storage.sqlite.store import open_store
+from api.storage.sqlite.store_searches import open_store_searches
 from api.store_config import load_store_config
 from api.store_items import StoreItems
 from api.sweeper import Sweeper
@@ -213,7 +214,16 @@ class Threadline:
             store = await stack.enter_async_context(
                 open_store(folder / "store.sqlite", ttl=store_config.ttl, index=store_config.index)
             )
-        self.store_items = StoreItems(store, store_config, max_items=settings.max_store_items)
+            searches = await stack.enter_async_context(
+                open_store_searches(
+                    folder / "store.sqlite",
+                    ttl=store_config.ttl,
+                    index=store_config.index,
+                    seconds=settings.search_timeout,
+                    max_bytes=settings.max_answer_bytes,
+                )
+            )
+        self.store_items = StoreItems(store, store_config, search=searches.run, max_items=settings.max_store_items)
         self.registry = Registry(entries, checkpointer=checkpointer, store=store)
         return checkpointer
 

@@ -4,7 +4,8 @@ Every request is a batch of its own, through the store's public `abatch`: the st
 together into one batch, where a request that fails would fail those of others, and of graphs.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any, Literal
 
 from langgraph.store.base import BaseStore, GetOp, ListNamespacesOp, MatchCondition, Op, PutOp, SearchOp
@@ -17,6 +18,7 @@ from api.schemas import Json
 from api.serde import dumps
 from api.store_config import StoreConfig
 
+_COMPARISONS = ("$gt", "$gte", "$lt", "$lte")
 _MOST_MINUTES = 1e9
 """Nineteen centuries: more does not fit into a date."""
 
@@ -31,6 +33,8 @@ def _index(value: Any) -> Any:
     raise PydanticCustomError("index", "Expected false, a list of paths or null")
 
 
+Search = Callable[[Op], Awaitable[Any]]
+"""Runs a search, or a list of namespaces."""
 Count = Annotated[int, Field(strict=True, ge=-(2**53), le=2**53), BeforeValidator(_whole)]
 """A JSON number that is whole; within what every client and the database can count."""
 Minutes = Annotated[float, Field(strict=True, ge=0)]
@@ -83,11 +87,15 @@ class StoreItems:
     Args:
         store: where they are.
         config: as the store was opened with it.
+        search: runs searches, perhaps beside the store's other operations; the store itself, if not given.
         max_items: of one search.
     """
 
-    def __init__(self, store: BaseStore, config: StoreConfig, *, max_items: int = 1000) -> None:
+    def __init__(
+        self, store: BaseStore, config: StoreConfig, *, search: Search | None = None, max_items: int = 1000
+    ) -> None:
         self._store = store
+        self._search = search or self._batch
         self._config = config
         self._max_items = max_items
 
@@ -146,7 +154,7 @@ class StoreItems:
             # The store ranks twice the limit and takes the offset from those: nothing would be left for page three.
             limit, offset, skipped = limit + offset, 0, offset
         op = SearchOp(prefix, filters, limit, offset, body.query, self._refresh(body.refresh_ttl))
-        return [item.dict() for item in (await self._run(op))[skipped:]]
+        return [item.dict() for item in (await self._run(op, self._search))[skipped:]]
 
     async def namespaces(self, body: NamespaceSearch) -> list[list[str]]:
         """The namespaces that have items, cut off at a depth, in order.
@@ -159,7 +167,7 @@ class StoreItems:
         conditions = tuple(MatchCondition(kind, path) for kind, path in paths.items() if path)  # type: ignore[arg-type]
         op = ListNamespacesOp(conditions, body.max_depth, body.limit, body.offset)
         # Cut off at depth 0 all are the root, which the database gives as one empty label.
-        return [[label for label in namespace if label] for namespace in await self._run(op)]
+        return [[label for label in namespace if label] for namespace in await self._run(op, self._search)]
 
     def _check_limit(self, limit: int) -> None:
         if not 0 <= limit <= self._max_items:
@@ -171,9 +179,12 @@ class StoreItems:
             raise UnsupportedError("store.ttl.refresh_on_read is off: reads do not refresh.", field="refresh_ttl")
         return configured if requested is None else requested
 
-    async def _run(self, op: Op) -> Any:
+    async def _batch(self, op: Op) -> Any:
+        return (await self._store.abatch([op]))[0]
+
+    async def _run(self, op: Op, run: Search | None = None) -> Any:
         try:
-            return (await self._store.abatch([op]))[0]
+            return await (run or self._batch)(op)
         except (ValueError, TypeError) as exc:
             raise BadRequestError(str(exc)) from exc
 
@@ -203,15 +214,34 @@ def _conditions(path: str, value: Any) -> list[tuple[str, Any]]:
     if not isinstance(value, dict):
         return [(path, value)]
     if any(key.startswith("$") for key in value):
-        return [(path, {operator: _operand(operator, operand) for operator, operand in value.items()})]
+        return [(path, _of_numbers({operator: _operand(operator, operand) for operator, operand in value.items()}))]
     # Of an empty object all that can be asked is whether something is there.
     return list(_flat(value, f"{path}.").items()) if value else [(path, {"$ne": None})]
+
+
+def _of_numbers(condition: Json) -> Json:
+    """Numbers are compared with numbers alone: LangGraph's SQLite store takes any other text or list for a 0.
+
+    In the database's order every text, and a list or an object is one, comes after the numbers: what is less than the
+    empty text is a number. A number that is less than another is at most the one before that.
+    """
+    compared = {operator for operator in _COMPARISONS if _is_number(condition.get(operator))}
+    if not compared:
+        return condition
+    highest = [math.nextafter(condition["$lt"], -math.inf)] if "$lt" in compared else []
+    if "$lte" in compared:
+        highest.append(float(condition["$lte"]))
+    return {**condition, **({"$lte": min(highest)} if highest else {}), "$lt": ""}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float)
 
 
 def _operand(operator: str, operand: Any) -> Any:
     if operator in ("$eq", "$ne"):
         # The database compares lists and objects as text, but the store would hand it bytes.
         return dumps(operand).decode() if isinstance(operand, list | dict) else operand
-    if operator in ("$gt", "$gte", "$lt", "$lte") and not isinstance(operand, int | float | str):
+    if operator in _COMPARISONS and not isinstance(operand, int | float | str):
         raise BadRequestError(f"{operator} compares numbers and texts.", field="filter")
     return operand

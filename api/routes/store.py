@@ -2,10 +2,11 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from api.deps import ThreadlineDep, documented, json_body
 from api.responses import JsonResponse
+from api.sse import attended
 from api.store_items import ItemDelete, ItemPut, ItemSearch, NamespaceSearch
 
 router = APIRouter(prefix="/store", tags=["store"])
@@ -40,12 +41,12 @@ async def delete_item(body: DeleteBody, threadline: ThreadlineDep) -> Response:
 
 
 @router.post("/items/search", openapi_extra=documented(ItemSearch))
-async def search_items(body: SearchBody, threadline: ThreadlineDep) -> Response:
+async def search_items(body: SearchBody, threadline: ThreadlineDep, request: Request) -> Response:
     """Items below a namespace, by filter and by meaning."""
-    return JsonResponse({"items": await threadline.store_items.search(body)})
+    return JsonResponse({"items": await attended(request, threadline.store_items.search(body))})
 
 
 @router.post("/namespaces", openapi_extra=documented(NamespaceSearch))
-async def list_namespaces(body: NamespacesBody, threadline: ThreadlineDep) -> Response:
+async def list_namespaces(body: NamespacesBody, threadline: ThreadlineDep, request: Request) -> Response:
     """The namespaces that have items."""
-    return JsonResponse({"namespaces": await threadline.store_items.namespaces(body)})
+    return JsonResponse({"namespaces": await attended(request, threadline.store_items.namespaces(body))})

@@ -8,20 +8,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from langgraph.store.base import SearchOp
+from langgraph.store.sqlite.aio import AsyncSqliteStore
 
 from api.access_filter import InvalidFilterError, parse
 from api.errors import AnswerTooLargeError, SearchTimeoutError, ThreadlineError
 from api.serde import dumps, loads
 from api.storage.sqlite.searches import Searches
+from api.storage.sqlite.store import open_store
+from api.storage.sqlite.store_searches import open_store_searches
+from api.store_config import StoreConfig
 from tests.contract.backends import make_run, make_thread
 from tests.contract.conftest import Open
 
 PATIENCE = 30
 
 
+ENDLESS = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+
+
 def endless(connection: sqlite3.Connection) -> Any:
-    query = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
-    return connection.execute(query).fetchone()
+    return connection.execute(ENDLESS).fetchone()
 
 
 def one(connection: sqlite3.Connection) -> Any:
@@ -91,6 +98,39 @@ async def test_closing_ends_what_is_under_way(path: Path) -> None:
         await searches.close()
     with pytest.raises(ThreadlineError, match="closed"):
         await slow
+
+
+async def test_a_search_of_the_store_ends_in_time_or_with_its_client(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = StoreConfig({})
+    path = tmp_path / "store.sqlite"
+    search = SearchOp(())
+
+    async def slow(store: AsyncSqliteStore, _: Any) -> Any:
+        return await store.conn.execute_fetchall(ENDLESS)
+
+    async with (
+        open_store(path, ttl=config.ttl) as store,
+        open_store_searches(path, ttl=config.ttl, index=None, seconds=0.1, max_bytes=1000) as searches,
+        asyncio.timeout(PATIENCE),
+    ):
+        await store.aput(("n",), "k", {"a": 1})
+        with monkeypatch.context() as patched:
+            patched.setattr(AsyncSqliteStore, "abatch", slow)
+            for _ in range(4):
+                with pytest.raises(SearchTimeoutError):
+                    await searches.run(search)
+            searching = asyncio.create_task(searches.run(search))
+            await asyncio.sleep(0)
+            searching.cancel()
+            await asyncio.gather(searching, return_exceptions=True)
+        [item] = await searches.run(search)
+        assert loads(dumps(item.value)) == {"a": 1}
+        await store.aput(("n",), "big", {"a": "x" * 1000})
+        with pytest.raises(AnswerTooLargeError):
+            await searches.run(search)
+        assert len(await searches.run(SearchOp((), filter={"a": 1}))) == 1
 
 
 async def test_a_name_with_a_nul_is_no_other(open_storage: Open) -> None:

@@ -280,6 +280,17 @@ async def test_bytes_of_an_answer(serve: Serve) -> None:
         assert len(parts.json()) > 3
 
 
+async def test_bytes_of_items(serve: Serve) -> None:
+    async with serve(max_answer_bytes=100_000) as http:
+        for key in "abc":
+            put = {"namespace": ["n"], "key": key, "value": {"a": "x" * 50_000, "b": [1, 0.1]}}
+            assert (await http.put("/store/items", json=put)).status_code == 204
+        refused(await http.post("/store/items/search", json={}), 422, "answer_too_large")
+        found = (await http.post("/store/items/search", json={"limit": 1})).json()["items"]
+        assert [item["value"] for item in found] == [{"a": "x" * 50_000, "b": [1, 0.1]}]
+        assert (await http.post("/store/namespaces", json={})).json() == {"namespaces": [["n"]]}
+
+
 @pytest.mark.parametrize("path", ["/store/items/search", "/store/namespaces"])
 async def test_items_of_a_page(serve: Serve, path: str) -> None:
     async with serve(max_store_items=10) as http:

@@ -53,7 +53,7 @@ async def open_store(
         index: for semantic search; without it items are not embedded.
     """
     async with aiosqlite.connect(
-        path, isolation_level=None, timeout=BUSY_SECONDS, factory=_connection_class(index)
+        path, isolation_level=None, timeout=BUSY_SECONDS, factory=connection_class(index)
     ) as connection:
         await connection.execute(INCREMENTAL)
         await use_wal(connection)
@@ -83,7 +83,8 @@ async def use_wal(connection: aiosqlite.Connection) -> None:
         await connection.execute("PRAGMA journal_mode=WAL")
 
 
-def _connection_class(index: SqliteIndexConfig | None) -> type[sqlite3.Connection]:
+def connection_class(index: SqliteIndexConfig | None) -> type[sqlite3.Connection]:
+    """What a connection to the store is: one that knows vectors, if there is an index."""
     if index is None:
         return sqlite3.Connection
     # Imported only when used: numpy is slow to import, and few configure an index.
