@@ -16,7 +16,9 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable, RunnableConfig
 
-_OUT_OF_SIGHT = RunnableConfig(callbacks=[])
+
+def _out_of_sight() -> RunnableConfig:
+    return RunnableConfig(callbacks=[])
 
 
 class RunnableModel(BaseChatModel):
@@ -39,7 +41,7 @@ class RunnableModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        return _result(self._asked(stop, kwargs).invoke(messages, _OUT_OF_SIGHT))
+        return _result(self._asked(stop, kwargs).invoke(messages, _out_of_sight()))
 
     async def _agenerate(
         self,
@@ -48,7 +50,7 @@ class RunnableModel(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        return _result(await self._asked(stop, kwargs).ainvoke(messages, _OUT_OF_SIGHT))
+        return _result(await self._asked(stop, kwargs).ainvoke(messages, _out_of_sight()))
 
     def _stream(
         self,
@@ -57,7 +59,7 @@ class RunnableModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        for piece in self._asked(stop, kwargs).stream(messages, _OUT_OF_SIGHT):
+        for piece in self._asked(stop, kwargs).stream(messages, _out_of_sight()):
             yield _chunk(piece)
 
     async def _astream(
@@ -67,7 +69,7 @@ class RunnableModel(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        pieces = cast("AsyncGenerator[Any, None]", self._asked(stop, kwargs).astream(messages, _OUT_OF_SIGHT))
+        pieces = cast("AsyncGenerator[Any, None]", self._asked(stop, kwargs).astream(messages, _out_of_sight()))
         async with aclosing(pieces):
             async for piece in pieces:
                 yield _chunk(piece)
