@@ -52,7 +52,9 @@ def fold_of(run: Run, tracker: RunTracker) -> Fold:
             return LangGraphFold(run.kwargs["stream_mode"], subgraphs=run.kwargs["subgraphs"])
         case _:
             resuming = "resume" in run.kwargs
-            return NativeFold(tracker.inner_messages, tracker.namespaces, tracker.apart, resuming=resuming)
+            return NativeFold(
+                tracker.inner_messages, tracker.namespaces, tracker.apart, tracker.broken_off, resuming=resuming
+            )
 
 
 async def entries(

@@ -34,6 +34,10 @@ class RunTracker(BaseCallbackHandler):
         self.apart: set[str] = set()
         """Tasks of graphs that a node calls with a thread of their own: LangGraph streams their messages as the root's,
         and nothing else of them."""
+        self.broken_off: set[str] = set()
+        """Ids of messages whose model failed in the middle."""
+        self._messages: dict[UUID, str] = {}
+        """What models are saying, by their runs."""
         self._root: UUID | None = None
         self._tasks: dict[UUID, str] = {}
         """What runs is a part of, as checkpoints call it, by run."""
@@ -133,17 +137,25 @@ class RunTracker(BaseCallbackHandler):
         """Marks the chunk's message, if its model is inside a tool."""
         if self.first_token_at is None:
             self.first_token_at = time.perf_counter()
-        if run_id in self._inside and isinstance(chunk, ChatGenerationChunk) and chunk.message.id:
-            self.inner_messages.add(chunk.message.id)
+        if run_id not in self._messages and isinstance(chunk, ChatGenerationChunk) and chunk.message.id:
+            self._messages[run_id] = chunk.message.id
+            if run_id in self._inside:
+                self.inner_messages.add(chunk.message.id)
 
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
         """Adds the call's usage; a message that did not stream is marked here."""
         self.model_calls += 1
+        self._messages.pop(run_id, None)
         for generations in response.generations:
             for generation in generations:
                 if isinstance(generation, ChatGeneration) and isinstance(generation.message, AIMessage):
                     self._note(generation.message, inner=run_id in self._inside)
         self._inside.discard(run_id)
+
+    def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
+        """Nothing more comes of its message."""
+        if (message_id := self._messages.pop(run_id, None)) is not None:
+            self.broken_off.add(message_id)
 
     def _note(self, message: AIMessage, *, inner: bool) -> None:
         if inner and message.id:

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, LLMResult
-from langgraph.errors import GraphInterrupt
+from langgraph.errors import GraphBubbleUp, GraphInterrupt
 from langgraph.types import Command
 
 from .events import End, Error, Event, ToolCall, ToolResult
@@ -101,11 +101,14 @@ class Story:
 
     def fails(self, run_id: UUID, error: BaseException) -> Iterator[Event]:
         """A run fails, or is cancelled, or stops to ask a human."""
+        self._interrupted = self._interrupted or isinstance(error, GraphInterrupt)
         if run_id == self._runs.root:
+            if isinstance(error, GraphBubbleUp):  # to the graph around it: it did not fail
+                yield from self._ends(None)
+                return
             yield from self._speech.flush()
             yield Error(error)
             return
-        self._interrupted = self._interrupted or isinstance(error, GraphInterrupt)
         place = self._runs.end(run_id)
         if place.node == run_id:
             self._said.pop(run_id, None)

@@ -127,6 +127,7 @@ class NativeFold:
         inner_messages: ids of messages that are not part of the answer; may grow while the run goes on.
         namespaces: of graphs that nodes run, and no tool; may grow likewise. What happens in others is not told.
         apart: tasks of graphs that nodes call with a thread of their own, whose messages come as the root's; likewise.
+        broken_off: ids of messages of which nothing more comes, since their model failed; likewise.
         resuming: whether the run goes on from an interrupt, so that calls of the run before it get results here.
     """
 
@@ -135,6 +136,7 @@ class NativeFold:
         inner_messages: Collection[str] = (),
         namespaces: Collection[Namespace] = (),
         apart: Collection[str] = (),
+        broken_off: Collection[str] = (),
         *,
         resuming: bool = False,
     ) -> None:
@@ -148,6 +150,7 @@ class NativeFold:
         self._inner = inner_messages
         self._namespaces = namespaces
         self._apart = apart
+        self._broken_off = broken_off
         self._resuming = resuming
         self._speech = Speech()
         self._messages: dict[str, Message] = {}
@@ -298,15 +301,16 @@ class NativeFold:
         """A piece of a message. What does not come in pieces is told when a node has written it."""
         if not isinstance(chunk, AIMessage):
             return list(self._returned(chunk)) if isinstance(chunk, ToolMessage) and self._is_apart(metadata) else ()
+        told: Sequence[Entry] = ()
         message = self._messages.get(chunk.id or "")
         if message is None:
             if not isinstance(chunk, AIMessageChunk):
                 return ()
             message = self._begin(chunk.id or "", metadata, namespace)
-        told: Sequence[Entry] = ()
+            told = self._end_broken_off()
         content = chunk.content
         if chunk.additional_kwargs or not isinstance(content, str):
-            told = self._thought(message, chunk)
+            told = (*told, *self._thought(message, chunk))
             content = str(chunk.text)
         last = isinstance(chunk, AIMessageChunk) and chunk.chunk_position == "last"
         if chunk.tool_calls or (isinstance(chunk, AIMessageChunk) and chunk.tool_call_chunks) or message.calls:
@@ -329,6 +333,14 @@ class NativeFold:
                 self._told.add(message_id)
         self._messages[message_id] = message
         return message
+
+    def _end_broken_off(self) -> Sequence[Entry]:
+        """A node that is tried again speaks anew: what it began to say before keeps nobody waiting."""
+        told: list[Entry] = []
+        for message_id in self._broken_off:
+            if (message := self._messages.get(message_id)) is not None and not message.ended:
+                told += self._speech.end(message)
+        return told
 
     def _is_apart(self, metadata: Mapping[str, Any]) -> bool:
         return bool(self._apart) and metadata.get("langgraph_checkpoint_ns") in self._apart

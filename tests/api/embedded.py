@@ -11,7 +11,7 @@ from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.config import get_stream_writer
 from langgraph.graph import END, START, MessagesState, StateGraph
-from langgraph.types import Command, interrupt
+from langgraph.types import Command, RetryPolicy, interrupt
 
 from graph import State, build_graph
 from tests.api.graphs import GATES, Scripted
@@ -118,6 +118,39 @@ whole_turn = in_sequence(
         }
     }
 )
+
+
+def _retried() -> Any:
+    class Fails(Scripted):
+        async def _astream(self, messages: Any, *args: Any, **kwargs: Any) -> Any:
+            async for chunk in super()._astream(messages, *args, **kwargs):
+                yield chunk
+                if not TRIED:
+                    TRIED.append(True)
+                    raise ConnectionError
+
+    async def respond(state: MessagesState) -> dict[str, Any]:
+        return {"messages": [await Fails(script=lambda _: AIMessage("One two three.")).ainvoke(state["messages"])]}
+
+    builder = StateGraph(MessagesState)
+    policy = RetryPolicy(initial_interval=0, jitter=False, retry_on=ConnectionError)
+    builder.add_node("respond", respond, retry_policy=policy).add_node("hold", held)
+    return builder.add_edge(START, "respond").add_edge(START, "hold").compile()
+
+
+TRIED: list[bool] = []
+"""Whether the model of `retried` has failed."""
+
+
+async def held(state: MessagesState) -> dict[str, Any]:
+    """Dispatches, and waits at a gate before it ends."""
+    await adispatch_custom_event("waiting", 1)
+    await GATES[str(state["messages"][-1].content)].wait()
+    return {"messages": [AIMessage("gone on")]}
+
+
+retried = _retried()
+"""A model that fails amid its first reply, in a node that is tried again, beside one that waits at a gate."""
 
 
 class Noted(MessagesState):
@@ -245,13 +278,6 @@ reporting = build_graph(
     [report, report_sync],
 )
 reporting_node = in_sequence({"calc": reporting})
-
-
-async def held(state: MessagesState) -> dict[str, Any]:
-    """Dispatches, and waits at a gate before it ends."""
-    await adispatch_custom_event("waiting", 1)
-    await GATES[str(state["messages"][-1].content)].wait()
-    return {"messages": [AIMessage("gone on")]}
 
 
 dispatching = in_sequence({"held": held})

@@ -223,6 +223,19 @@ async def test_tokens_come_while_the_model_speaks(client: Client, name: str, mon
     assert answer(frames(text)) == "ann says it is 5."
 
 
+async def test_a_reply_that_broke_off_keeps_nobody_waiting(client: Client) -> None:
+    embedded.TRIED.clear()
+    with gate("retry") as held:
+        async with client.stream("POST", "/agents/retried/stream", json={"input": "retry"}) as stream:
+            text = ""
+            async for piece in stream.aiter_text():
+                text += piece
+                if "three." in text:  # said while the superstep goes on
+                    held.released.set()
+    run = frames(text)
+    assert answer(run) == "One One two three.gone on"
+
+
 @pytest.mark.parametrize("name", ["thinking", "thinking_blocks"])
 async def test_reasoning_is_told_apart(client: Client, name: str) -> None:
     run = await client.run(name)

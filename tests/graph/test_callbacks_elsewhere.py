@@ -12,7 +12,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.outputs import ChatGenerationChunk
 from langchain_core.prompts import ChatPromptTemplate
-from langchain_core.runnables import RunnableLambda
+from langchain_core.runnables import RunnableConfig, RunnableLambda
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command
@@ -148,6 +148,23 @@ async def test_an_interrupt_inside_and_its_resume() -> None:
     assert kinds(second) == [ToolResult, Token, End]
     assert second[0] == ToolResult("call_2", "approve", "approved 7: yes", "success")
     assert text(second) == "It is approved."
+
+
+async def test_an_interrupt_of_a_call_inside_of_a_node_is_no_failure() -> None:
+    handler = QueueCallbackHandler()
+    agent = embedded.approving.nodes["calc"].bound
+
+    async def ask(state: MessagesState) -> dict[str, Any]:
+        result = await agent.ainvoke({"messages": state["messages"]}, {"callbacks": [handler]})
+        return {"messages": result["messages"][-1:]}
+
+    outer = StateGraph(MessagesState).add_node("ask", ask).add_edge(START, "ask").compile(InMemorySaver())
+    thread: RunnableConfig = {"configurable": {"thread_id": "t"}}
+    task = handler.watch(asyncio.create_task(outer.ainvoke({"messages": [HumanMessage("hi")]}, thread)))
+    events = [event async for event in handler]
+    assert kinds(events) == [ToolCall, ToolResult, ToolCall, End]
+    assert events[-1] == End(None)
+    await task
 
 
 PROMPT = ChatPromptTemplate.from_messages([("human", "{question}")])
