@@ -30,7 +30,7 @@ ODD = {
 @pytest.fixture
 async def client(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
     path = tmp_path / "langgraph.json"
-    path.write_text(json.dumps({"graphs": {"odd": "tests.api.unwritable:graph"}}))
+    path.write_text(json.dumps({"graphs": {"odd": "tests.api.unwritable:graph", "kept": "tests.api.unwritable:kept"}}))
     async with (
         serving(create_app(Settings(config=path))) as url,
         httpx.AsyncClient(base_url=url, timeout=60) as client,
@@ -57,6 +57,7 @@ async def test_every_reader_gets_the_rest(client: httpx.AsyncClient) -> None:
     state = (await client.get(f"/threads/{thread}/state")).json()
     assert (state["values"]["v"], state["values"]["rest"]) == (ODD, "here")
     assert state["interrupts"][0]["value"] == {"odd": ODD, "v": ODD}
+    assert state["metadata"]["score"] == 0.5
     history = (await client.post(f"/threads/{thread}/history", json={"limit": 10})).json()
     assert history[0]["values"]["v"] == ODD
     record = (await client.get(f"/threads/{thread}")).json()
@@ -97,3 +98,9 @@ async def test_what_cannot_be_stored_is_named_and_the_thread_goes_on(client: htt
         "code": "not_serializable",
         "message": "The state cannot be stored: v.inner.0 is a object.",
     }
+
+
+async def test_the_store_writes_the_rest(client: httpx.AsyncClient) -> None:
+    assert (await _wait(client, await _thread(client), assistant_id="kept", input={"rest": ""}))["rest"] == "k"
+    item = (await client.get("/store/items", params={"namespace": "odd", "key": "k"})).json()
+    assert item["value"] == {**ODD, "1": 2}

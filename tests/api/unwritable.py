@@ -1,5 +1,6 @@
 """A graph whose state and stream have values that JSON does not have, and one that cannot even be stored."""
 
+import asyncio
 import datetime
 import ipaddress
 import zoneinfo
@@ -9,6 +10,7 @@ import numpy as np
 from langchain_core.messages import ToolMessage
 from langgraph.config import get_stream_writer
 from langgraph.graph import START, StateGraph
+from langgraph.runtime import Runtime
 from langgraph.types import Send, interrupt
 from pydantic import SecretStr
 
@@ -49,4 +51,15 @@ def ask(state: State) -> Any:
     return {"rest": f"{state['rest']} {answer}"}
 
 
+async def keep(_: State, runtime: Runtime[Any]) -> Any:
+    store = runtime.store
+    assert store is not None
+    await asyncio.gather(store.aput(("odd",), "k", {**odd(), 1: 2}), store.aput(("odd",), "plain", {"a": 1}))
+    found = await store.asearch(("odd",), filter={"number": np.float64(1.5)})
+    return {"rest": " ".join(item.key for item in found)}
+
+
+kept = StateGraph(State).add_node(keep).add_edge(START, "keep").compile()
+
 graph = StateGraph(State).add_sequence([write, ask]).add_edge(START, "write").compile()
+graph = graph.with_config(metadata={"score": np.float64(0.5), "object": object()})

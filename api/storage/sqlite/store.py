@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 
 import aiosqlite
-from langgraph.store.base import Op, Result, TTLConfig
+from langgraph.store.base import Op, PutOp, Result, SearchOp, TTLConfig
 from langgraph.store.sqlite.aio import AsyncSqliteStore
 from langgraph.store.sqlite.base import SqliteIndexConfig
 
+from api.serde import dumps, loads
 from api.storage.sql import store_script
 from api.storage.sqlite.database import INCREMENTAL, SHORT_LOG
 from api.storage.sqlite.failure import failure
@@ -19,7 +20,11 @@ BUSY_SECONDS = 30.0
 
 
 class SqliteStore(AsyncSqliteStore):
-    """LangGraph's store, whose failures are the storage's and not those of the graph that used it."""
+    """LangGraph's store, whose failures are the storage's and not those of the graph that used it.
+
+    What nodes put or ask for at one time is one batch: a value that JSON does not have would fail all of it, so
+    values are written as everywhere in this service.
+    """
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
         """As LangGraph's, but for errors.
@@ -28,7 +33,7 @@ class SqliteStore(AsyncSqliteStore):
             StorageError: the file cannot be read or written.
         """
         try:
-            return await super().abatch(ops)
+            return await super().abatch([_written(op) for op in ops])
         except sqlite3.Error as exc:
             await self._end_transaction()
             raise failure(exc, "store.sqlite") from exc
@@ -39,6 +44,14 @@ class SqliteStore(AsyncSqliteStore):
             if self.conn.in_transaction:
                 with contextlib.suppress(sqlite3.Error):
                     await self.conn.execute("ROLLBACK")
+
+
+def _written(op: Op) -> Op:
+    if isinstance(op, PutOp) and op.value is not None:
+        return op._replace(value=loads(dumps(op.value)))
+    if isinstance(op, SearchOp) and op.filter:
+        return op._replace(filter=loads(dumps(op.filter)))
+    return op
 
 
 @contextlib.asynccontextmanager
