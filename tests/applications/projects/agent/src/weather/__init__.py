@@ -1,0 +1,1 @@
+"""An agent with typed answers, as a package below src."""

@@ -1,0 +1,3 @@
+"""What the app opens for the graph."""
+
+opened: list[str] = []
