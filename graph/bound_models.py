@@ -53,7 +53,8 @@ class BoundModels:
         self._tools = [*tools, final_answer]
         self._bound = lru_cache(maxsize=_MODELS_KEPT)(self._bind)
         if model is not None:
-            self.get(Context(), {}, only_answer=False)
+            for only_answer in (False, True):
+                self.get(Context(), {}, only_answer=only_answer)
 
     def get(self, context: Context, config: RunnableConfig, *, only_answer: bool) -> Runnable[Any, Any]:
         """Return the model that a run asks for.

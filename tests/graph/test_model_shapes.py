@@ -243,6 +243,17 @@ def test_a_model_that_takes_no_tools_is_refused() -> None:
         build_graph(GenericFakeChatModel(messages=iter(())))
 
 
+def test_a_model_that_can_be_told_no_tool_is_refused_before_a_run() -> None:
+    class Free(ScriptedModel):
+        def bind_tools(self, tools: Any, *, tool_choice: str | None = None, **kwargs: Any) -> Any:
+            if tool_choice != "any":
+                raise ValueError(f"no such choice: {tool_choice}")
+            return super().bind_tools(tools)
+
+    with pytest.raises(ValueError, match="no such choice: final_answer"):
+        build_graph(Free())
+
+
 @pytest.mark.parametrize("given", [{"text": "hello"}, [AIMessage("hello")]])
 async def test_what_is_no_message_is_refused(given: Any) -> None:
     with pytest.raises(TypeError, match="must give an AIMessage or a text"):
