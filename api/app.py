@@ -204,15 +204,19 @@ class Threadline:
             folder / "threadline.sqlite",
             search_seconds=settings.search_timeout,
             max_answer_bytes=settings.max_answer_bytes,
+            wait_for_disk=settings.wait_for_disk,
         )
         data = Folder(folder, records=self._given_storage is None)
         stack.push_async_callback(data.close)
         async with data.opening():
             await self.storage.open()
             stack.push_async_callback(self.storage.close)
-            checkpointer = await stack.enter_async_context(open_checkpoints(folder / "checkpoints.sqlite", serde))
+            wait = settings.wait_for_disk
+            checkpointer = await stack.enter_async_context(
+                open_checkpoints(folder / "checkpoints.sqlite", serde, wait_for_disk=wait)
+            )
             store = await stack.enter_async_context(
-                open_store(folder / "store.sqlite", ttl=store_config.ttl, index=store_config.index)
+                open_store(folder / "store.sqlite", ttl=store_config.ttl, index=store_config.index, wait_for_disk=wait)
             )
             searches = await stack.enter_async_context(
                 open_store_searches(

@@ -20,6 +20,8 @@ class Settings(BaseSettings):
     """The langgraph.json that says what is served."""
     data_dir: Path = Path(".threadline")
     """Where SQLite keeps threads, runs, events and checkpoints; relative to the folder of `config`."""
+    wait_for_disk: bool = False
+    """Whether what is acknowledged outlives a power cut too, not only the process."""
     host: str | None = None
     """The address that `threadline serve` listens on; None: another server listens, and where is not known."""
     api_keys: SecretStr = SecretStr("")

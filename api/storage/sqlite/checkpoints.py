@@ -61,17 +61,20 @@ _Key = tuple[str, str]
 
 
 @contextlib.asynccontextmanager
-async def open_checkpoints(path: Path, serde: SerializerProtocol | None = None) -> "AsyncIterator[SqliteCheckpoints]":
+async def open_checkpoints(
+    path: Path, serde: SerializerProtocol | None = None, *, wait_for_disk: bool = False
+) -> "AsyncIterator[SqliteCheckpoints]":
     """The saver of a file.
 
     Args:
         path: the file; its folder must exist.
         serde: writes and reads the values; LangGraph's own if not given.
+        wait_for_disk: whether each commit does.
 
     Raises:
         ThreadlineError: the file is not a database, or cannot be read or written.
     """
-    database = Database(path, migrations=())
+    database = Database(path, migrations=(), wait_for_disk=wait_for_disk)
     await database.open()
     try:
         checkpoints = SqliteCheckpoints(database, serde)

@@ -59,10 +59,19 @@ class Database:
         path: the file; made if it does not exist.
         migrations: the statements of each version of the schema.
         max_jobs: that may wait at one time, of each kind; one more is refused.
+        wait_for_disk: whether each commit does; none is then made on the loop.
     """
 
-    def __init__(self, path: Path, migrations: Sequence[Sequence[str]], *, max_jobs: int = 20_000) -> None:
+    def __init__(
+        self,
+        path: Path,
+        migrations: Sequence[Sequence[str]],
+        *,
+        max_jobs: int = 20_000,
+        wait_for_disk: bool = False,
+    ) -> None:
         self._path = path
+        self._wait_for_disk = wait_for_disk
         self._migrations = migrations
         self._writer = _Lane(
             "write",
@@ -72,6 +81,7 @@ class Database:
             batch=max_jobs,
             max_jobs=max_jobs,
             checkpoints=True,
+            here=not wait_for_disk,
         )
         self._reader = _Lane("read", path.name, self._connect_reader, "BEGIN", batch=_READ_BATCH, max_jobs=max_jobs)
 
@@ -150,7 +160,7 @@ class Database:
             connection.execute(INCREMENTAL)
             use_wal(connection)
             connection.execute(SHORT_LOG)
-            connection.execute("PRAGMA synchronous=NORMAL")
+            connection.execute(synchronous(wait_for_disk=self._wait_for_disk))
             # It waits for the disk, so it must not come with a commit on the loop.
             connection.execute("PRAGMA wal_autocheckpoint=0")
             connection.execute("PRAGMA foreign_keys=ON")
@@ -175,6 +185,11 @@ class Database:
                 connection.execute(statement)
         connection.execute(f"PRAGMA user_version={len(self._migrations)}")
         connection.execute("COMMIT")
+
+
+def synchronous(*, wait_for_disk: bool) -> str:
+    """The pragma that says what a commit waits for: with WAL a killed process loses nothing either way."""
+    return f"PRAGMA synchronous={'FULL' if wait_for_disk else 'NORMAL'}"
 
 
 def use_wal(connection: sqlite3.Connection) -> None:
@@ -253,6 +268,7 @@ class _Lane:
         batch: int,
         max_jobs: int,
         checkpoints: bool = False,
+        here: bool = True,
     ) -> None:
         self.commits = 0
         self._name = name
@@ -262,6 +278,7 @@ class _Lane:
         self._batch = batch
         self._max_jobs = max_jobs
         self._checkpoints = checkpoints
+        self._here = here
         self._checkpoint_at = _CHECKPOINT_COMMITS
         self._waiting = 0
         self._accepting = False
@@ -304,7 +321,7 @@ class _Lane:
             future.set_exception(OverloadedError("Too many operations wait for the database."))
         else:
             task = _Task(job, self._file, future, on_commit)
-            if not (quick and self._waiting == 0 and self._run_here(task)):
+            if not (quick and self._here and self._waiting == 0 and self._run_here(task)):
                 self._waiting += 1
                 self._tasks.put(task)
         return future

@@ -41,6 +41,7 @@ class SqliteStorage:
         tail_bytes: kept in memory of the events of each run under way, and of all finished ones together.
         search_seconds: that one search may take.
         max_answer_bytes: of what one search finds.
+        wait_for_disk: whether each commit does: what is acknowledged then outlives a power cut too.
     """
 
     records: SqliteRecords
@@ -59,9 +60,10 @@ class SqliteStorage:
         tail_bytes: int = 4 << 20,
         search_seconds: float = 5.0,
         max_answer_bytes: int = 64 << 20,
+        wait_for_disk: bool = False,
     ) -> None:
         self._queries = statements = queries()
-        self.database = Database(path, migrations())
+        self.database = Database(path, migrations(), wait_for_disk=wait_for_disk)
         self._searches = Searches(path, seconds=search_seconds)
         self._process = uuid.uuid4().hex
         self._neighbours = Neighbours(

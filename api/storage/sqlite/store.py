@@ -12,7 +12,7 @@ from langgraph.store.sqlite.base import SqliteIndexConfig
 
 from api.serde import dumps, loads
 from api.storage.sql import store_script
-from api.storage.sqlite.database import INCREMENTAL, SHORT_LOG
+from api.storage.sqlite.database import INCREMENTAL, SHORT_LOG, synchronous
 from api.storage.sqlite.failure import failure
 
 BUSY_SECONDS = 30.0
@@ -56,7 +56,7 @@ def _written(op: Op) -> Op:
 
 @contextlib.asynccontextmanager
 async def open_store(
-    path: Path, *, ttl: TTLConfig, index: SqliteIndexConfig | None = None
+    path: Path, *, ttl: TTLConfig, index: SqliteIndexConfig | None = None, wait_for_disk: bool = False
 ) -> AsyncIterator[SqliteStore]:
     """The store, set up, and swept of expired items at once and then at the interval that `ttl` gives.
 
@@ -64,6 +64,7 @@ async def open_store(
         path: the file; its folder must exist.
         ttl: how long items live.
         index: for semantic search; without it items are not embedded.
+        wait_for_disk: whether each commit does.
     """
     async with aiosqlite.connect(
         path, isolation_level=None, timeout=BUSY_SECONDS, factory=connection_class(index)
@@ -71,8 +72,7 @@ async def open_store(
         await connection.execute(INCREMENTAL)
         await use_wal(connection)
         await connection.execute(SHORT_LOG)
-        # With WAL a killed process loses nothing, and no commit waits for the disk.
-        await connection.execute("PRAGMA synchronous=NORMAL")
+        await connection.execute(synchronous(wait_for_disk=wait_for_disk))
         # The schema of the vectors counts on it: those of an item go with the item.
         await connection.execute("PRAGMA foreign_keys=ON")
         store = SqliteStore(connection, index=index, ttl=ttl)
