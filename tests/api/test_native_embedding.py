@@ -4,10 +4,10 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
 
@@ -22,15 +22,18 @@ from tests.serving import serving
 GRAPHS = [name for name in vars(embedded) if hasattr(getattr(embedded, name), "builder")]
 
 
-@pytest.fixture
-async def client(tmp_path: Path) -> AsyncIterator[Client]:
-    config = tmp_path / "langgraph.json"
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def client(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Client]:
+    config = tmp_path_factory.mktemp("embedding") / "langgraph.json"
     config.write_text(json.dumps({"graphs": {name: f"tests.api.embedded:{name}" for name in GRAPHS}}))
     async with serving(create_app(Settings(config=config))) as url, Client(base_url=url, timeout=60) as client:
         yield client
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def sdk(client: Client) -> AsyncIterator[LangGraphClient]:
     async with get_client(url=str(client.base_url)) as started:
         yield started
