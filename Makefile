@@ -44,6 +44,7 @@ faults: .venv/.tools
 
 fuzz: .venv/.tools
 	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-100} FUZZ_SEED=$${FUZZ_SEED:-$$(date +%s)} $(BIN)/python -m pytest tests/hostile --timeout 1800
+	$(BIN)/python -m tests.hostile.stalls
 
 load: .venv/.tools
 	$(BIN)/python -m benchmarks.service --only idle --only hostile

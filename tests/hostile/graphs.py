@@ -193,6 +193,7 @@ class Sayer(BaseChatModel):
         self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **_: Any
     ) -> AsyncIterator[ChatGenerationChunk]:
         for reply in self.replies:
+            await asyncio.sleep(0)  # as one does whose chunks come over a network
             yield ChatGenerationChunk(message=reply)
 
 
@@ -222,7 +223,7 @@ async def _say(state: Saying) -> Any:
         case "answer":
             replies = [_called("final_answer", '{"answer": "' + text)]
         case _:
-            replies = [AIMessageChunk(text[at : at + 16]) for at in range(0, min(size, 1 << 17), 16)]
+            replies = [AIMessageChunk(text[at : at + 16]) for at in range(0, min(size, 1 << 15), 16)]
     return {"messages": [await Sayer(replies=replies).ainvoke("go")]}
 
 

@@ -58,6 +58,10 @@ TEXTS: dict[str, str] = {
 """What is repeated, by name."""
 
 
+_LARGEST = {unit: TEXTS[unit] for unit in ("letters", "colons", "brackets", "quotes", "faces")}
+"""Of the limit itself: a few, as each takes a second."""
+
+
 def text(unit: str, size: int) -> str:
     """A text of about so many bytes."""
     return unit * max(1, size // len(unit.encode("utf-8", "surrogatepass")))
@@ -458,7 +462,7 @@ def cases(of: Places, sizes: tuple[int, ...]) -> Iterator[tuple[str, int, Reques
     """Every place with every text or structure, in every size."""
     for size in sizes:
         for name, send in of.of_text():
-            for unit, repeated in TEXTS.items():
+            for unit, repeated in TEXTS.items() if size < SIZES[-1] else _LARGEST.items():
                 # A place may take it more than once.
                 yield f"{name}: {unit}", size, send(text(repeated, size // 4))
         for name, fill in of.of_structures():
