@@ -95,6 +95,7 @@ class Client:
         under_way: set at its first event.
         cut_every: frames after which it cuts its connection itself, on average; 0 for never.
         cancels: whether it cancels its run at some point.
+        patience: seconds after which it gives up.
     """
 
     urls: list[str]
@@ -104,6 +105,7 @@ class Client:
     under_way: asyncio.Event
     cut_every: int = 0
     cancels: bool = False
+    patience: float = PATIENCE_SECONDS
     runs: list[FollowedRun] = field(default_factory=list)
     """Those that were acknowledged."""
     items: list[str] = field(default_factory=list)
@@ -117,7 +119,7 @@ class Client:
     async def run(self) -> None:
         """Everything, from the thread to the end of the last run."""
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS), httpx.AsyncClient(timeout=10) as http:
+            async with asyncio.timeout(self.patience), httpx.AsyncClient(timeout=10) as http:
                 self._http = http
                 self.thread_id = (await self._insist("POST", "/threads", {})).json()["thread_id"]
                 await self._put_item("before")
@@ -126,7 +128,7 @@ class Client:
                     await self._follow(await self._begin(resume=True))
                 await self._put_item("after")
         except TimeoutError:
-            self.problems.append(f"no end within {PATIENCE_SECONDS:g} s")
+            self.problems.append(f"no end within {self.patience:g} s")
 
     async def get(self, path: str, **headers: str) -> httpx.Response:
         """Asks until a server answers."""

@@ -92,6 +92,8 @@ async def confirm(state: State) -> dict[str, Any]:
             re.match(r"(a|a)*b", "a" * 100)
         case "hang":
             await asyncio.Event().wait()
+        case "exit":
+            os._exit(9)
         case "unserializable":
             return {"extra": object()}
         case "huge":
@@ -118,3 +120,8 @@ builder.add_edge("tools", "confirm")
 builder.add_edge("confirm", "close")
 builder.add_edge("close", END)
 graph = builder
+
+if os.environ.get("FAULTS_ENDINGS"):
+    from tests.faults.endings import break_endings
+
+    break_endings()

@@ -18,10 +18,12 @@ from pathlib import Path
 import httpx
 
 from tests.faults.checks import Expected, Verdict, check
-from tests.faults.clients import WIRES, Client
+from tests.faults.clients import PATIENCE_SECONDS, WIRES, Client
 from tests.faults.clock import MISSING, library
 from tests.faults.graphs import Order
+from tests.faults.promises import Promises, Receiver
 from tests.faults.server import Project, Server
+from tests.serving import serving
 
 _SUSPENDED_SECONDS = 3.0
 FAILED = frozenset({"success", "error"})
@@ -39,8 +41,14 @@ class Scene:
     project: Project
     servers: list[Server]
     chance: random.Random
+    name: str = ""
+    """Of the round: what it makes is called so."""
     under_way: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when a client has an event of a run."""
+    clients: list[asyncio.Task[None]] = field(default_factory=list)
+    promises: Promises = field(default_factory=Promises)
+    receiver: Receiver | None = None
+    """Takes the calls of webhooks."""
 
     async def moment(self, seconds: float = 1.0) -> None:
         """Waits a random time: most often until runs are under way, and some while within what they take."""
@@ -69,6 +77,10 @@ class Fault:
         cancels: whether clients cancel.
         size: of the disk in bytes; 0 for one that is not full.
         clock: whether it sets the clock.
+        harmful: orders whose runs may end so; all, if none is named.
+        descriptors: that a server may have open; 0 for any number.
+        environment: of the servers, besides.
+        patience: of the clients, in seconds.
     """
 
     name: str
@@ -83,6 +95,10 @@ class Fault:
     cancels: bool = False
     size: int = 0
     clock: bool = False
+    harmful: frozenset[str] = frozenset()
+    descriptors: int = 0
+    environment: dict[str, str] = field(default_factory=dict)
+    patience: float = PATIENCE_SECONDS
 
 
 @dataclass
@@ -171,6 +187,53 @@ async def _set_clock(scene: Scene, seconds: float) -> None:
     await scene.servers[0].start()
 
 
+async def _die_with_runs_to_come(scene: Scene) -> None:
+    """What only this process knows of is the other one's."""
+    dying, other = scene.servers
+    for number in range(4):
+        await scene.promises.later(dying.url, f"{scene.name}-later-{number}", scene.chance.randint(1, 4))
+        await scene.promises.scheduled(dying.url, f"{scene.name}-cron-{number}", scene.chance.uniform(2, 5))
+    await asyncio.sleep(scene.chance.uniform(0, 1))
+    await dying.kill()
+    await scene.promises.kept(other.url)
+    await dying.start()
+
+
+async def _kill_with_webhooks(scene: Scene) -> None:
+    scene.receiver = Receiver()
+    async with serving(scene.receiver) as url:
+        for number in range(12):
+            await scene.promises.told_to(scene.servers[0].url, f"{scene.name}-told-{number}", url)
+        await asyncio.sleep(scene.chance.uniform(0, 0.7))
+        await scene.servers[0].kill()
+        await scene.servers[0].start()
+        await scene.promises.kept(scene.servers[0].url, scene.receiver)
+
+
+async def _supervise(scene: Scene) -> None:
+    """Starts the server again whenever a run ended it; it may do so again before it is ready."""
+    server = scene.servers[0]
+    while not (server.runs and all(client.done() for client in scene.clients)):
+        if not server.runs:
+            with contextlib.suppress(RuntimeError):
+                await server.start()
+        await asyncio.sleep(0.05)
+
+
+async def _use_up_descriptors(scene: Scene) -> None:
+    """Far more connections than there is room for, which ask for nothing."""
+    await scene.moment()
+    held = []
+    try:
+        for _ in range(400):
+            with contextlib.suppress(OSError):
+                held.append(await asyncio.open_connection(*scene.servers[0].address))
+        await asyncio.sleep(scene.chance.uniform(0.5, 2))
+    finally:
+        for _, writer in held:
+            writer.close()
+
+
 async def _nothing(scene: Scene) -> None:
     """The clients or their graphs are the fault."""
 
@@ -213,6 +276,27 @@ FAULTS: Sequence[Fault] = (
         reruns=False,
     ),
     Fault("client drops", _nothing, cut_every=4, reruns=False),
+    Fault("dies with runs to come", _die_with_runs_to_come, servers=2),
+    Fault("webhooks under kill -9", _kill_with_webhooks),
+    Fault(
+        "a node ends its process",
+        _supervise,
+        settings={"MAX_ATTEMPTS": 1},
+        orders=("exit", *("",) * 7),
+        endings=FAILED,
+        codes=frozenset({"too_many_attempts"}),
+        harmful=frozenset({"exit"}),
+        patience=3 * PATIENCE_SECONDS,  # for three starts
+    ),
+    Fault("descriptors used up", _use_up_descriptors, descriptors=128, reruns=False),
+    Fault(
+        "an ending raises",
+        _nothing,
+        orders=("",),
+        endings=FAILED,
+        environment={"FAULTS_ENDINGS": "1"},
+        reruns=False,
+    ),
 )
 
 
@@ -236,13 +320,15 @@ async def play(fault: Fault, *, seed: int, rounds: int, clients: int) -> Outcome
             return outcome
         project = Project(folder, **fault.settings)
         stack.callback(project.traces.close)
+        project.descriptors = fault.descriptors
+        project.environment |= fault.environment
         servers = [Server(project, f"server-{number}") for number in range(fault.servers)]
         for server in servers:
             stack.push_async_callback(server.kill)
             await server.start()
         for number in range(rounds):
             chance = random.Random(f"{seed} {fault.name} {number}")  # repeatable
-            await _round(fault, Scene(project, servers, chance), clients, number, outcome)
+            await _round(fault, Scene(project, servers, chance, f"{number}"), clients, number, outcome)
         for server in servers:
             errors = [line for line in server.log.read_text().splitlines() if "could not be ended" in line]
             if errors and not fault.size:
@@ -253,25 +339,32 @@ async def play(fault: Fault, *, seed: int, rounds: int, clients: int) -> Outcome
 async def _round(fault: Fault, scene: Scene, count: int, number: int, outcome: Outcome) -> None:
     urls = [server.url for server in scene.servers]
     clients = [_client(fault, scene, urls, f"{number}-{place}", place) for place in range(count)]
-    tasks = [asyncio.create_task(client.run()) for client in clients]
+    tasks = scene.clients = [asyncio.create_task(client.run()) for client in clients]
     began = time.monotonic()
     await fault.strike(scene)
     results = await asyncio.gather(*tasks, return_exceptions=True)
     outcome.rounds += 1
-    expected = Expected(endings=fault.endings, codes=fault.codes, reruns=fault.reruns)
     for client, result in zip(clients, results, strict=True):
         outcome.runs += len(client.runs)
         if isinstance(result, BaseException):
             outcome.verdict.lost.append(f"{client.order['marker']}: {result!r}")
             continue
         try:
-            verdict = await check(client, urls[0], scene.project.traces, expected)
+            verdict = await check(client, urls[0], scene.project.traces, _expected(fault, client))
         except httpx.HTTPError as exc:
             verdict = Verdict(lost=[f"{client.order['marker']}: the server does not answer any more: {exc!r}"])
         outcome.verdict.add(verdict)
         outcome.cuts += verdict.cuts
+    outcome.runs += len(scene.promises.threads)
+    outcome.verdict.add(await scene.promises.check(urls[0], scene.project.traces, scene.receiver))
     gaps = [after - before for client in clients for before, after in client.gaps if after > began]
     outcome.recovered.append(max(gaps, default=0.0))
+
+
+def _expected(fault: Fault, client: Client) -> Expected:
+    if fault.harmful and client.order["do"] not in fault.harmful:
+        return Expected(reruns=fault.reruns)
+    return Expected(endings=fault.endings, codes=fault.codes, reruns=fault.reruns)
 
 
 def _client(fault: Fault, scene: Scene, urls: list[str], marker: str, place: int) -> Client:
@@ -291,6 +384,7 @@ def _client(fault: Fault, scene: Scene, urls: list[str], marker: str, place: int
         scene.under_way,
         cut_every=fault.cut_every,
         cancels=fault.cancels,
+        patience=fault.patience,
     )
 
 

@@ -33,7 +33,12 @@ class Project:
         self.traces = Traces()
         self.clock = 0.0
         """By how many seconds the clock of a server that starts is wrong."""
-        document = {"graphs": {"faults": f"{ROOT / 'tests' / 'faults' / 'graphs.py'}:graph"}}
+        self.descriptors = 0
+        """How many files and sockets a server that starts may have open; 0: as many as the tests."""
+        document = {
+            "graphs": {"faults": f"{ROOT / 'tests' / 'faults' / 'graphs.py'}:graph"},
+            "webhooks": {"url": {"require_https": False, "disable_loopback": False}},
+        }
         (folder / "langgraph.json").write_text(json.dumps(document))
         given = {"LEASE_SECONDS": 30, "SHUTDOWN_GRACE": _GRACE, "HEARTBEAT_INTERVAL": 1, **settings}
         unwanted = ("THREADLINE_", "OPENAI_", "LANGSMITH_", "PYTHONDONTWRITEBYTECODE")
@@ -55,19 +60,19 @@ class Server:
         self.log = project.folder / f"{name}.log"
         with socket.create_server(("127.0.0.1", 0)) as free:
             self._port = free.getsockname()[1]
+        self.address = ("127.0.0.1", self._port)
         self.url = f"http://127.0.0.1:{self._port}"
         self._process: asyncio.subprocess.Process | None = None
 
     async def launch(self) -> None:
         """Starts the process, and does not wait until it is ready."""
-        arguments = ("serve", "--port", str(self._port), "--config", str(self._project.folder / "langgraph.json"))
+        command = self._command()
         # Not the file itself: the process may be forbidden to write it.
         reading, writing = os.pipe()
         threading.Thread(target=_copy, args=(reading, self.log), name="faults-log", daemon=True).start()
         try:
             self._process = await asyncio.create_subprocess_exec(
-                str(Path(sys.executable).with_name("threadline")),
-                *arguments,
+                *command,
                 cwd=self._project.folder,
                 env={**self._project.environment, **wrong_by(self._project.clock)},
                 stdout=asyncio.subprocess.PIPE,
@@ -76,6 +81,14 @@ class Server:
             )
         finally:
             os.close(writing)
+
+    def _command(self) -> list[str]:
+        program = str(Path(sys.executable).with_name("threadline"))
+        config = str(self._project.folder / "langgraph.json")
+        command = [program, "serve", "--port", str(self._port), "--config", config]
+        if self._project.descriptors:
+            return ["sh", "-c", f'ulimit -n {self._project.descriptors}; exec "$@"', "sh", *command]
+        return command
 
     async def start(self) -> None:
         """Starts the process; returns when it answers.
