@@ -9,6 +9,7 @@ from pathlib import Path
 
 import typer
 
+from api.checkpoint_serde import StrictSerializer
 from api.checkpointer_config import load_checkpointer_config
 from api.cli.environment import read_settings
 from api.cli.terminal import fail
@@ -77,11 +78,13 @@ def prune(options: PruneOptions) -> None:
 
 async def _prune(settings: Settings, options: PruneOptions) -> Swept:
     storage = SqliteStorage(settings.storage_dir / FILES[0])
+    # No graph is loaded here: whatever a checkpoint names is data.
+    serde = StrictSerializer(settings.max_state_bytes)
     async with contextlib.AsyncExitStack() as stack:
         async with Folder(settings.storage_dir).opening():
             await storage.open()
             stack.push_async_callback(storage.close)
-            checkpoints = await stack.enter_async_context(open_checkpoints(settings.storage_dir / FILES[1]))
+            checkpoints = await stack.enter_async_context(open_checkpoints(settings.storage_dir / FILES[1], serde))
         retention = Retention(storage, checkpoints, dry_run=options.dry_run)
         swept = await retention.expire_threads() + await retention.delete_left()
         if options.older_than is not None:

@@ -1,5 +1,6 @@
 """What comes out of a checkpoint: what graphs declare, plain data for the rest, and never a pickle."""
 
+import asyncio
 import json
 import pickle
 import sqlite3
@@ -7,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import ormsgpack
 import pytest
 
 from api.app import Threadline, create_app
 from api.checkpoint_serde import StrictSerializer
+from api.cli.prune import PruneOptions, prune
 from api.errors import ConfigError, StorageError
 from api.settings import Settings
 from tests.serving import serving
@@ -111,6 +114,22 @@ async def test_a_planted_pickle_is_one_clear_error(tmp_path: Path, calls: list[s
         run = (await client.post(f"/threads/{thread}/runs/wait", json=body)).json()
         assert "__error__" in run
         assert (await client.get(f"/threads/{thread}")).status_code == 200
+    assert calls == []
+
+
+async def test_no_command_makes_what_is_planted(tmp_path: Path, calls: list[str]) -> None:
+    settings = written(tmp_path)
+    await kinds(settings)
+    planted = ormsgpack.packb(ormsgpack.Ext(0, ormsgpack.packb((Planted.__module__, "Planted", "x"))))
+    whole = ormsgpack.packb({"v": 4, "id": "a", "channel_values": {}, "planted": ormsgpack.Ext(0, planted[3:])})
+    with sqlite3.connect(settings.storage_dir / "checkpoints.sqlite") as database:
+        database.execute("UPDATE checkpoints SET type = 'msgpack', checkpoint = ?", (whole,))
+    database.close()
+    calls.clear()
+    options = PruneOptions(
+        settings.config, 0.0, keep_latest=True, events=False, orphans=False, dry_run=False, vacuum=False
+    )
+    await asyncio.to_thread(prune, options)
     assert calls == []
 
 
