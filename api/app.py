@@ -6,6 +6,7 @@ settings ──> Threadline.open: registry, storage, checkpointer, store ──>
 
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Self
 
 from fastapi import FastAPI
@@ -44,7 +45,7 @@ from api.routes import agents, assistants, crons, docs, meta, runs, store, threa
 from api.run_requests import RunRequests
 from api.runs import RunRequest, Runs
 from api.schedules import Clock
-from api.schemas import Cron, Run
+from api.schemas import Cron, Delivery, Outcome, Run
 from api.settings import Settings
 from api.states import States
 from api.storage.base import Storage
@@ -172,7 +173,7 @@ class Threadline:
             self.settings,
             self.metrics,
             callbacks=self._callbacks,
-            notice=self.webhooks.compose,
+            notice=self._notice,
             on_end=self._on_end,
             tracing=tracing,
         )
@@ -296,6 +297,9 @@ class Threadline:
             caller = restored(cron.caller)
             self.authority.check_known(caller)
             await self.guard(caller).runs.admit(request)
+
+    def _notice(self, run: Run, outcome: Outcome, started_at: datetime) -> Delivery | None:
+        return None if self.http.disable_webhooks else self.webhooks.compose(run, outcome, started_at)
 
     async def _on_end(self, run: Run) -> None:
         await self.runs.ended(run)

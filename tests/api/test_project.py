@@ -101,7 +101,7 @@ assert {package}.helper is helper is again
     entries = load(path)
     assert entries["g"].target.invoke({"value": ""})["value"] == "helpedhelped"
     assert entries["module"].target is entries["g"].target
-    assert entries["late"].target() == "helped"
+    assert entries["late"].target.function() == "helped"
     assert sys.modules["api"] is api
     assert sys.modules["graph"] is graph
 
