@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import sqlite3
+import threading
 import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -47,6 +48,28 @@ async def test_deleting_a_runs_checkpoints_restores_the_state_before_it(tmp_path
             "(SELECT thread_id, checkpoint_id FROM checkpoints)"
         )
         assert _rows(tmp_path, orphans) == [(0,)]
+
+
+async def test_a_large_state_is_not_read_on_the_loop(tmp_path: Path) -> None:
+    async with _opened(tmp_path) as checkpoints:
+        builder = StateGraph(MessagesState)
+        builder.add_node("reply", lambda _: {"messages": [("ai", "b")]})
+        builder.add_edge(START, "reply")
+        graph: Any = builder.compile(checkpointer=checkpoints)
+        read_on: list[bool] = []
+        loads = checkpoints.serde.loads_typed
+
+        def noted(data: tuple[str, bytes]) -> Any:
+            read_on.append(threading.current_thread() is threading.main_thread())
+            return loads(data)
+
+        checkpoints.serde.loads_typed = noted  # type: ignore[method-assign]
+        for text in ("a", "a" * 100_000):
+            config = {"configurable": {"thread_id": text[:9]}}
+            await graph.ainvoke({"messages": text}, config)
+            read_on.clear()
+            assert (await graph.aget_state(config)).values["messages"][0].content == text
+            assert set(read_on) == {len(text) == 1}
 
 
 @pytest.mark.parametrize(

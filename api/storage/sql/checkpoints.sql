@@ -16,6 +16,19 @@ SELECT checkpoint_id FROM checkpoints
 WHERE thread_id = :thread_id AND checkpoint_ns = :checkpoint_ns
 ORDER BY rowid DESC LIMIT 1;
 
+-- name: checkpoint_size
+SELECT coalesce(
+        (
+            SELECT length(checkpoint) FROM checkpoints
+            WHERE thread_id = :thread_id AND checkpoint_ns = :checkpoint_ns AND checkpoint_id = :checkpoint_id
+        ), 0
+    ) + coalesce(
+        (
+            SELECT sum(length(value)) FROM writes
+            WHERE thread_id = :thread_id AND checkpoint_ns = :checkpoint_ns AND checkpoint_id = :checkpoint_id
+        ), 0
+    );
+
 -- name: places
 SELECT rowid AS place, thread_id, checkpoint_ns, checkpoint_id FROM checkpoints
 /*where*/
