@@ -81,6 +81,15 @@ class Project:
                 return importlib.import_module(name)
         return self._aliased(path)
 
+    def has(self, source: str) -> bool:
+        """Whether a dotted name is that of a module, of the project or installed."""
+        if self._file(source) is not None:
+            return True
+        try:
+            return importlib.util.find_spec(source) is not None
+        except (ImportError, ValueError):
+            return False
+
     def _file(self, source: str) -> Path | None:
         if source.endswith(".py") or "/" in source:
             path = Path(os.path.normpath(self.root / source))

@@ -3,7 +3,6 @@
 langgraph.json ──load_store_config──> StoreConfig ──> LangGraph's own store
 """
 
-import importlib.util
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from langgraph.store.sqlite.base import SqliteIndexConfig
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from api.errors import ConfigError, invalid
-from api.registry import load_attribute, read_config
+from api.registry import load_attribute, read_config, read_project
 
 Embed = Callable[[Sequence[str]], Coroutine[Any, Any, list[list[float]]]]
 
@@ -91,7 +90,7 @@ def _index_config(index: _Index, path: Path) -> SqliteIndexConfig:
 
 def _embeddings(embed: str, path: Path) -> Embeddings:
     source, _, attribute = embed.rpartition(":")
-    if ".py:" not in embed and not (attribute.isidentifier() and _is_module(source)):
+    if ".py:" not in embed and not (attribute.isidentifier() and read_project(path).has(source)):
         return _provided(embed)
     target = load_attribute("store.index.embed", embed, path)
     if not isinstance(target, Embeddings) and not callable(target):
@@ -100,18 +99,12 @@ def _embeddings(embed: str, path: Path) -> Embeddings:
     return ensure_embeddings(target)
 
 
-def _is_module(name: str) -> bool:
-    try:
-        return importlib.util.find_spec(name) is not None
-    except (ImportError, ValueError):
-        return False
-
-
 def _provided(embed: str) -> Embeddings:
     try:
         return ensure_embeddings(embed)
     except Exception as exc:  # the boundary to the provider's package: whatever it raises stops the start
-        raise ConfigError(f"store.index.embed: {embed!r} names no attribute of a module, nor a model: {exc}") from exc
+        told = " ".join(str(exc).split())
+        raise ConfigError(f"store.index.embed: {embed!r} names no attribute of a module, nor a model: {told}") from exc
 
 
 def _checked(embeddings: Embeddings, dims: int | None) -> Embed:

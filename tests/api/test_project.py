@@ -13,6 +13,7 @@ import api
 import graph
 from api.errors import ConfigError
 from api.registry import load
+from api.store_config import load_store_config
 
 _GRAPH = """
 from typing import TypedDict
@@ -158,6 +159,16 @@ def test_module_of_a_graph_is_the_one_that_others_import(tmp_path: Path) -> None
     }
     path = _project(tmp_path, {"g": "./src/pack/main.py:graph"}, files, dependencies=[".", "./src"])
     assert _says(path) == "True"
+
+
+@pytest.mark.parametrize("embed", ["graph.vectors:embed", "./graph/vectors.py:embed"])
+async def test_what_embeds_may_be_in_a_folder_that_is_called_as_ours(tmp_path: Path, embed: str) -> None:
+    files = {"main.py": _source(), "graph/vectors.py": "async def embed(texts):\n    return [[1.0] for _ in texts]"}
+    path = _project(tmp_path, {"g": "./main.py:graph"}, files, store={"index": {"embed": embed, "dims": 1}})
+    load(path)
+    index = load_store_config(path).index
+    assert index is not None
+    assert await index["embed"](["a", "b"]) == [[1.0], [1.0]]
 
 
 def test_projects_of_one_process_do_not_share_modules(tmp_path: Path) -> None:

@@ -468,9 +468,9 @@ async def test_embedding_may_be_in_a_file(serve: Serve, tmp_path: Path) -> None:
         ({"index": {"embed": "tests.api.remembering:absent"}}, "tests.api.remembering has no attribute 'absent'"),
         ({"index": {"embed": "tests.api.remembering:number"}}, "is a int, neither Embeddings nor a function"),
         ({"index": {"embed": "./absent.py:embed"}}, "importing ./absent.py failed: FileNotFoundError"),
-        ({"index": {"embed": "openai:text-embedding-3-small"}}, "nor a model: Could not load embeddings"),
-        ({"index": {"embed": "no_such_module:embed"}}, "nor a model: Could not load embeddings"),
-        ({"index": {"embed": "embed"}}, "nor a model: Could not load embeddings"),
+        ({"index": {"embed": "openai:text-embedding-3-small"}}, "names no attribute of a module, nor a model: "),
+        ({"index": {"embed": "no_such_module:embed"}}, "names no attribute of a module, nor a model: "),
+        ({"index": {"embed": "embed"}}, "names no attribute of a module, nor a model: "),
     ],
 )
 async def test_section_that_cannot_be_used_stops_the_start(
