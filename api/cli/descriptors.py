@@ -20,6 +20,8 @@ _OWN = 64
 _OF_A_RUN = 2
 """A connection to a model and one to whatever a tool asks."""
 _BACKLOG = 2048
+_MODEST = 4096
+"""With fewer, a server is told of what it cannot have, though it did not ask for it."""
 
 
 @dataclass(frozen=True)
@@ -46,18 +48,15 @@ def share(settings: Settings) -> Descriptors:
     Raises:
         ConfigError: there are too few to serve anybody.
     """
-    wanted = _OWN + 2 * settings.max_connections + _OF_A_RUN * settings.max_concurrent_runs
+    wanted = 2 * _OWN + settings.max_connections + _OF_A_RUN * settings.max_concurrent_runs + _BACKLOG
     limit = _raised(wanted)
     shares = _shares(limit, settings)
     for name, given in (("max_connections", shares.connections), ("max_concurrent_runs", shares.runs)):
-        if given < getattr(settings, name):
-            logger.warning(
-                "only %d files and sockets may be open (ulimit -n): THREADLINE_%s is %d here, not %d",
-                limit,
-                name.upper(),
-                given,
-                getattr(settings, name),
-            )
+        asked = getattr(settings, name)
+        if given < asked:
+            if limit < _MODEST or name in settings.model_fields_set:
+                complaint = "only %d files and sockets may be open (ulimit -n): THREADLINE_%s is %d here, not %d"
+                logger.warning(complaint, limit, name.upper(), given, asked)
             setattr(settings, name, given)
     return shares
 
@@ -66,11 +65,10 @@ def _shares(limit: int, settings: Settings) -> Descriptors:
     room = limit - _OWN
     if room < _OWN // 4:
         raise ConfigError(f"Only {limit} files and sockets may be open (ulimit -n): a server needs {_OWN + _OWN // 4}.")
-    return Descriptors(
-        connections=min(settings.max_connections, room // 2),
-        runs=min(settings.max_concurrent_runs, max(1, room // 4 // _OF_A_RUN)),
-        spare=max(1, min(_BACKLOG, room // 8)),
-    )
+    runs = min(settings.max_concurrent_runs, max(1, room // 4 // _OF_A_RUN))
+    spare = max(1, min(_BACKLOG, room // 8))
+    left = room - _OF_A_RUN * runs - spare - _OWN
+    return Descriptors(min(settings.max_connections, max(room // 2, left)), runs, spare)
 
 
 def _raised(wanted: int) -> int:
