@@ -17,6 +17,7 @@ from pathlib import Path
 
 import httpx
 
+from api.storage.sqlite.files import FILES
 from tests.faults.checks import Expected, Verdict, check
 from tests.faults.clients import PATIENCE_SECONDS, WIRES, Client
 from tests.faults.clock import MISSING, library
@@ -234,6 +235,24 @@ async def _use_up_descriptors(scene: Scene) -> None:
             writer.close()
 
 
+async def _take_file(scene: Scene) -> None:
+    """Away, or an older copy in its place: the server does not start; with the file back it goes on."""
+    server = scene.servers[0]
+    await scene.moment()
+    await server.terminate()
+    file = scene.project.data / scene.chance.choice(FILES)
+    older, newer = (shutil.copy(file, scene.project.folder / "older"), scene.project.folder / "newer")
+    await server.start()
+    await scene.moment()
+    await server.terminate()
+    file.rename(newer)
+    if scene.chance.random() < 0.5:
+        shutil.copy(older, file)
+    await server.refuse("do not belong together")
+    newer.replace(file)
+    await server.start()
+
+
 async def _nothing(scene: Scene) -> None:
     """The clients or their graphs are the fault."""
 
@@ -247,6 +266,7 @@ FAULTS: Sequence[Fault] = (
     Fault("back from the dead", _suspend, servers=2, settings={"LEASE_SECONDS": _SUSPENDED_SECONDS / 2}),
     Fault("disk full", _fill_disk, size=24 << 20),
     Fault("writes fail", _fail_writes),
+    Fault("file missing or older", _take_file),
     Fault("clock set back", _set_clock_back, clock=True),
     Fault("clock set forward", _set_clock_forward, clock=True),
     Fault("event loop blocked", _nothing, settings={"LEASE_SECONDS": 2}, orders=("block", "", ""), reruns=False),

@@ -30,6 +30,7 @@ class Project:
 
     def __init__(self, folder: Path, **settings: object) -> None:
         self.folder = folder
+        self.data = folder / ".threadline"
         self.traces = Traces()
         self.clock = 0.0
         """By how many seconds the clock of a server that starts is wrong."""
@@ -63,13 +64,17 @@ class Server:
         self.address = ("127.0.0.1", self._port)
         self.url = f"http://127.0.0.1:{self._port}"
         self._process: asyncio.subprocess.Process | None = None
+        self._copied = threading.Event()
+        """Set when all that the process has said is in the log."""
 
     async def launch(self) -> None:
         """Starts the process, and does not wait until it is ready."""
         command = self._command()
         # Not the file itself: the process may be forbidden to write it.
         reading, writing = os.pipe()
-        threading.Thread(target=_copy, args=(reading, self.log), name="faults-log", daemon=True).start()
+        self._copied = threading.Event()
+        copied = (reading, self.log, self._copied)
+        threading.Thread(target=_copy, args=copied, name="faults-log", daemon=True).start()
         try:
             self._process = await asyncio.create_subprocess_exec(
                 *command,
@@ -104,6 +109,22 @@ class Server:
                 if re.search(rb"is ready: http", line):
                     return
         raise RuntimeError(f"the server did not start: {self.log.read_text()[-2000:]}")
+
+    async def refuse(self, why: str) -> None:
+        """Starts the process, which is to say why it does not, and to end.
+
+        Raises:
+            RuntimeError: it started, or said something else.
+        """
+        said = self.log.stat().st_size
+        await self.launch()
+        assert self._process is not None
+        async with asyncio.timeout(_READY_SECONDS):
+            output, _ = await self._process.communicate()
+            while why not in (message := self.log.read_bytes()[said:].decode()) and not self._copied.is_set():
+                await asyncio.to_thread(self._copied.wait)
+        if self._process.returncode == 0 or b"is ready" in output or why not in message:
+            raise RuntimeError(f"the server did not refuse to start: {message}")
 
     async def kill(self) -> None:
         """Ends the process as a power cut would."""
@@ -144,9 +165,10 @@ class Server:
         resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
 
-def _copy(reading: int, log: Path) -> None:
+def _copy(reading: int, log: Path, copied: threading.Event) -> None:
     """Appends what a process says to its log, until it has ended."""
     with os.fdopen(reading, "rb", buffering=0) as said, log.open("ab", buffering=0) as file:
         while text := said.read(65536):
             with contextlib.suppress(OSError):  # its disk may be full
                 file.write(text)
+    copied.set()
