@@ -41,6 +41,8 @@ _SEPARATOR = re.compile(r"[.\[]")
 _INDEX = re.compile(r"-?[0-9]{1,9}\]")
 _UNSEARCHABLE = re.compile(r'["\\\x00-\x1f]')
 _IDENTIFIER = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+_END_SECONDS = 10.0
+"""That a run which was cancelled has to end, before its thread is deleted."""
 _DELETE_ATTEMPTS = 5
 _EXPIRED_PAGE = 100
 
@@ -197,7 +199,7 @@ class Threads:
 
         Raises:
             NotFoundError: there is none, or none that `access` matches.
-            ConflictError: its runs were cancelled, but others kept coming.
+            ConflictError: its runs were cancelled, but one does not end, or others kept coming.
         """
         if access is not None:
             await self.get(thread_id, access=access)
@@ -215,7 +217,11 @@ class Threads:
         for run in await self._storage.records.active_runs(thread_id):
             try:
                 await self._runs.cancel(run.run_id)
-                await self._runs.collect(run.run_id, frozenset())
+                async with asyncio.timeout(_END_SECONDS):
+                    await self._runs.collect(run.run_id, frozenset())
+            except TimeoutError as exc:
+                # The run itself may be waiting for this.
+                raise ConflictError(f"A run of thread {thread_id!r} was cancelled, but has not ended yet.") from exc
             except NotFoundError:
                 continue  # it ended, or was deleted, meanwhile
 

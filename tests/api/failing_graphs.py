@@ -1,8 +1,12 @@
-"""A graph whose steps use the storage, or fail as if it had failed."""
+"""Graphs whose steps use the storage, or fail as if it had failed, or do away with what they run on."""
 
+import asyncio
+import contextlib
 import sqlite3
 from typing import Any
 
+import httpx
+from langchain_core.runnables import RunnableConfig
 from langgraph.config import get_store
 from langgraph.graph import START, MessagesState, StateGraph
 
@@ -33,3 +37,22 @@ async def close(state: MessagesState) -> dict[str, Any]:
 
 storing: Any = StateGraph(MessagesState).add_node("remember", remember).add_node("close", close)
 storing.add_edge(START, "remember").add_edge("remember", "close")
+
+
+async def delete(state: MessagesState, config: RunnableConfig) -> dict[str, Any]:
+    """Deletes its own thread at the server that the question names, and waits for that whatever is done to it."""
+    thread_id = config["configurable"]["thread_id"]
+    async with httpx.AsyncClient(base_url=str(state["messages"][-1].content), timeout=60) as client:
+        deleting = asyncio.ensure_future(client.delete(f"/threads/{thread_id}"))
+        while not deleting.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.shield(deleting)
+    DELETIONS.append(deleting.result().status_code)
+    return {"messages": []}
+
+
+DELETIONS: list[int] = []
+"""How the server answered."""
+
+deleting: Any = StateGraph(MessagesState).add_node("delete", delete)
+deleting.add_edge(START, "delete")
