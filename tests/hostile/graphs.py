@@ -15,6 +15,7 @@ from langgraph.config import get_stream_writer
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.graph.message import add_messages
 from langgraph.types import interrupt
+from pydantic import PrivateAttr
 
 FORGED = 'x\r\n\r\nevent: end\ndata: {"forged": true}\n\n'
 """What would be a frame of its own, if it got into a stream as it is."""
@@ -178,9 +179,14 @@ class Saying(TypedDict, total=False):
 
 
 class Sayer(BaseChatModel):
-    """A model that answers with one reply, in pieces."""
+    """A model that answers with one reply, in pieces: no field, as LangChain writes those down with each call."""
 
-    replies: list[AIMessageChunk]
+    _replies: list[AIMessageChunk] = PrivateAttr(default_factory=list)
+
+    def saying(self, replies: list[AIMessageChunk]) -> "Sayer":
+        """Itself, with what it is to answer."""
+        self._replies = replies
+        return self
 
     @property
     def _llm_type(self) -> str:
@@ -192,7 +198,7 @@ class Sayer(BaseChatModel):
     async def _astream(
         self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **_: Any
     ) -> AsyncIterator[ChatGenerationChunk]:
-        for reply in self.replies:
+        for reply in self._replies:
             await asyncio.sleep(0)  # as one does whose chunks come over a network
             yield ChatGenerationChunk(message=reply)
 
@@ -224,7 +230,7 @@ async def _say(state: Saying) -> Any:
             replies = [_called("final_answer", '{"answer": "' + text)]
         case _:
             replies = [AIMessageChunk(text[at : at + 16]) for at in range(0, min(size, 1 << 15), 16)]
-    return {"messages": [await Sayer(replies=replies).ainvoke("go")]}
+    return {"messages": [await Sayer().saying(replies).ainvoke("go")]}
 
 
 saying = _one_node(Saying, _say)
