@@ -266,7 +266,7 @@ FAULTS: Sequence[Fault] = (
     Fault("back from the dead", _suspend, servers=2, settings={"LEASE_SECONDS": _SUSPENDED_SECONDS / 2}),
     Fault("disk full", _fill_disk, size=24 << 20),
     Fault("writes fail", _fail_writes),
-    Fault("file missing or older", _take_file),
+    Fault("file missing or older", _take_file, patience=4 * PATIENCE_SECONDS),  # for three starts
     Fault("clock set back", _set_clock_back, clock=True),
     Fault("clock set forward", _set_clock_forward, clock=True),
     Fault("event loop blocked", _nothing, settings={"LEASE_SECONDS": 2}, orders=("block", "", ""), reruns=False),
