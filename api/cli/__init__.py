@@ -1,10 +1,10 @@
-"""The command line: `threadline serve`, `ask`, `prune`, `backup` and `adopt`.
+"""The command line: `threadline serve`, `ask`, `prune`, `backup`, `adopt` and `webhooks`.
 
 What a command needs is imported when it runs, so that `--help` answers at once.
 """
 
 import json
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -178,6 +178,27 @@ def _adopt(config: Config = _CONFIG) -> None:
     from api.cli.adopt import adopt
 
     adopt(config)
+
+
+class WebhookStatus(StrEnum):
+    """What came of the call of a webhook."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+
+
+@app.command("webhooks")
+def _webhooks(
+    status: Annotated[WebhookStatus | None, typer.Option("--status", help="Only these.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="How many, the newest.")] = 100,
+    send: Annotated[bool, typer.Option("--send", help="Have those that are done with sent again.")] = False,
+    config: Config = _CONFIG,
+) -> None:
+    """Lists the calls of webhooks of all runs, stateless ones included, and what came of them."""
+    from api.cli.webhooks import webhooks
+
+    webhooks(config, None if status is None else status.value, limit, send=send)
 
 
 def _body(question: str | None, thread: str | None, resume: str | None, context: str | None) -> dict[str, Any]:

@@ -565,6 +565,9 @@ class Outbox(Protocol):
     async def of_run(self, run_id: str) -> Sequence[Delivery]:
         """Those of a run, without their payloads, oldest first."""
 
+    async def newest(self, status: DeliveryStatus | None = None, *, limit: int = 100) -> Sequence[Delivery]:
+        """Those of all runs, or those of a status, without their payloads, newest first."""
+
     async def again(self, run_id: str, delivery_id: str) -> bool:
         """Has one that is done with made again, from the first attempt on; False if there is none, or what it says is
         not kept.

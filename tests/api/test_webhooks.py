@@ -21,6 +21,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from api.app import create_app
+from api.cli.webhooks import webhooks as list_webhooks
 from api.deliverer import Deliverer
 from api.errors import ConfigError, InvalidRequestError, ThreadlineError
 from api.schemas import Delivery, Outcome, Run
@@ -688,6 +689,33 @@ async def test_a_run_calls_its_webhook_at_its_end(hooked: Path) -> None:
     assert path == "/done"
     assert payload["status"] == "success"
     assert payload["values"]["messages"][-1]["content"] == "Hello, this is turn 1."
+
+
+async def test_command_lists_calls_of_stateless_runs_and_has_them_made_again(
+    hooked: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    receiver = Receiver(400, 200)
+    app = create_app(Settings(config=hooked))
+    async with serving(receiver) as hook, serving(app) as url, httpx.AsyncClient(base_url=url) as client:
+        body = {"assistant_id": "chat", "input": {"messages": "hi"}, "webhook": f"{hook}/done"}
+        run = (await client.post("/runs", json=body)).json()["run_id"]
+        await until_told(app, run, "failed")
+        await asyncio.to_thread(list_webhooks, hooked, "failed", 10, send=True)
+        await until_told(app, run, "delivered")
+        await asyncio.to_thread(list_webhooks, hooked, None, 10, send=False)
+    first, sent, second = capsys.readouterr().out.splitlines()
+    assert all(part in first for part in (run, "failed", "1 attempt ", "it answered 400"))
+    assert sent == "1 to be sent again."
+    assert all(part in second for part in (run, "delivered"))
+    assert len(receiver.requests) == 2
+
+
+async def until_told(app: Any, run_id: str, status: str) -> None:
+    """Returns when the call of a run is of a status."""
+    outbox = app.state.threadline.storage.outbox
+    async with asyncio.timeout(30):
+        while [each.status for each in await outbox.of_run(run_id)] != [status]:
+            pass
 
 
 async def test_a_forbidden_webhook_is_refused_with_the_run(client: Client) -> None:

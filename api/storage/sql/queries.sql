@@ -755,6 +755,10 @@ UPDATE deliveries SET due_at = :now, process = NULL WHERE status = 'pending' AND
 SELECT delivery_id, run_id, thread_id, url, x'' AS payload, status, attempts, due_at, problem, created_at, updated_at
 FROM deliveries WHERE run_id = :run_id ORDER BY seq;
 
+-- name: list_deliveries
+SELECT delivery_id, run_id, thread_id, url, x'' AS payload, status, attempts, due_at, problem, created_at, updated_at
+FROM deliveries WHERE :status IS NULL OR status = :status ORDER BY seq DESC LIMIT :limit;
+
 -- name: send_delivery_again
 UPDATE deliveries SET status = 'pending', attempts = 0, due_at = :now, problem = NULL, process = NULL, updated_at = :now
 WHERE delivery_id = :delivery_id AND run_id = :run_id AND status IN ('delivered', 'failed') AND length(payload) > 0;

@@ -76,6 +76,12 @@ class SqliteOutbox(Outbox):
         found = await self._database.read(lambda db: db.execute(query, parameters).fetchall())
         return [_delivery(row) for row in found]
 
+    async def newest(self, status: DeliveryStatus | None = None, *, limit: int = 100) -> Sequence[Delivery]:
+        parameters = {"status": status, "limit": limit}
+        query = self._queries["list_deliveries"]
+        found = await self._database.read(lambda db: db.execute(query, parameters).fetchall())
+        return [_delivery(row) for row in found]
+
     async def again(self, run_id: str, delivery_id: str) -> bool:
         parameters = {"run_id": run_id, "delivery_id": delivery_id, "now": rows.now()}
         query = self._queries["send_delivery_again"]
