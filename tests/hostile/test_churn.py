@@ -4,13 +4,22 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+from langgraph_sdk import Auth
+from starlette.datastructures import QueryParams
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import Message
 
 from api.app import create_app
+from api.auth import Authority
 from api.cli.http_protocol import limited
+from api.errors import UnauthorizedError
+from api.proofs import Proofs
 from api.settings import Settings
+from api.sse import attended
 from benchmarks import readers
 from benchmarks.load import request
 from tests.hostile.conftest import write_config
@@ -86,3 +95,39 @@ async def test_stalled_and_slow_readers_of_one_run(http: httpx.AsyncClient) -> N
         await settled(http)
     assert received > whole
     assert json.loads((await http.get(f"/threads/{thread}/runs/{run}/join")).content)["messages"]
+
+
+async def test_work_for_one_client_ends_when_it_goes() -> None:
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    async def gone() -> Message:
+        await begun.wait()
+        return {"type": "http.disconnect"}
+
+    async def here() -> Message:
+        await asyncio.Event().wait()
+        return {}
+
+    async with asyncio.timeout(_SECONDS):
+        with pytest.raises(ClientDisconnect):
+            await attended(Request({"type": "http"}, gone), work())
+        assert ended.is_set()
+        assert await attended(Request({"type": "http"}, here), asyncio.sleep(0, "done")) == "done"
+
+
+async def test_nobody_is_known_by_a_name_with_a_nul() -> None:
+    auth = Auth()
+
+    @auth.authenticate
+    async def authenticate() -> Any:
+        return {"identity": "bob\0"}
+
+    with pytest.raises(UnauthorizedError):
+        await Authority(auth).authenticate({}, Proofs.of({}, QueryParams(""), None))
