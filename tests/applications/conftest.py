@@ -26,6 +26,9 @@ class Application:
         folder: the project.
     """
 
+    mortal = True
+    """Whether a kill loses nothing, so that it can be tried."""
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.url = ""
@@ -80,6 +83,8 @@ class Application:
 
 class Reference(Application):
     """The same by `langgraph dev`, which keeps nothing that a kill would spare."""
+
+    mortal = False
 
     async def restart(self) -> None:
         """Nothing."""
