@@ -196,6 +196,7 @@ async def _die_with_runs_to_come(scene: Scene) -> None:
         await scene.promises.scheduled(dying.url, f"{scene.name}-cron-{number}", scene.chance.uniform(2, 5))
     await asyncio.sleep(scene.chance.uniform(0, 1))
     await dying.kill()
+    scene.promises.cut = {marker for marker, _ in scene.project.traces.all()}
     await scene.promises.kept(other.url)
     await dying.start()
 
