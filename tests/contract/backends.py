@@ -9,7 +9,7 @@ import pytest
 
 from api.schemas import Outcome, Run, Thread
 from api.storage.base import Storage
-from api.storage.sqlite import SqliteStorage, crons, log, neighbours, queue, thread_log
+from api.storage.sqlite import SqliteStorage, crons, log, neighbours, outbox, queue, thread_log
 
 BACKENDS = ("sqlite",)
 
@@ -62,7 +62,7 @@ async def claimed(storage: Storage, *, lease_seconds: float = 30.0) -> Run:
 
 def silence(monkeypatch: pytest.MonkeyPatch, *, longest_look: float, news: bool) -> None:
     """Every client of this process looks after so many seconds; none tells another anything unless `news`."""
-    for module in (queue, crons, log, thread_log):
+    for module in (queue, crons, log, outbox, thread_log):
         monkeypatch.setattr(module, "LONGEST_LOOK", longest_look)
     if not news:
         monkeypatch.setattr(neighbours.Neighbours, "tell", lambda self, news: None)

@@ -5,12 +5,13 @@ Each wake-up is tried with the news that clients pass on, and without: then the 
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from api.events import Entry
-from api.schemas import Cron, FiredCron
+from api.schemas import Cron, Delivery, FiredCron
 from api.storage.base import Storage
 from tests.contract.backends import DONE, claimed, enqueued, make_run, make_thread, silence
 from tests.contract.conftest import Open
@@ -157,3 +158,22 @@ async def test_cron_that_one_fired_is_not_fired_by_the_other(pair: list[Storage]
     cron = await stored(one)
     await one.queue.enqueue(make_run((thread := make_thread()).thread_id), thread=thread, fired=FiredCron(cron, None))
     assert await other.crons.due(NOON + HOUR, 10) == []
+
+
+async def test_webhook_that_one_has_sent_again_wakes_the_other(pair: list[Storage]) -> None:
+    one, other = pair
+    run, now = await claimed(one), datetime.now(UTC)
+    call = Delivery("msg_1", run.run_id, run.thread_id, "https://hooks.test/", b"{}", now, now, now)
+    await one.queue.finish(run.run_id, 1, replace(DONE, delivery=call), events=0)
+    taken = await one.outbox.take(3600)
+    assert taken is not None
+    assert await other.outbox.take(3600) is None, "it is with the other one"
+    await one.outbox.settle(taken, "failed", problem="no answer")
+    await other.outbox.wait(0)
+
+    async def taking() -> str:
+        while (again := await other.outbox.take(3600)) is None:
+            await other.outbox.wait(None)
+        return again.delivery_id
+
+    assert await _woken(taking(), lambda: one.outbox.again(run.run_id, "msg_1")) == "msg_1"
