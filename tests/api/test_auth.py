@@ -118,14 +118,15 @@ class TestStart:
             load_auth(Settings(config=written(tmp_path, ANYBODY), api_keys="a:key"))
 
     @pytest.mark.parametrize(
-        "keys", ["secret-without-name", ":secret-key", "a:", "a b:secret", "langgraph:secret", "a:secret,b:secret"]
+        "keys",
+        ["hunter2-without-name", ":hunter2-key", "a:", "a b:hunter2", "langgraph:hunter2", "a:hunter2,b:hunter2"],
     )
     def test_keys_that_are_none_stop_it_and_are_not_shown(self, tmp_path: Path, keys: str) -> None:
         settings = Settings(config=written(tmp_path, None), api_keys=keys)
-        assert "secret" not in repr(settings)
+        assert "hunter2" not in repr(settings)
         with pytest.raises(ConfigError, match="THREADLINE_API_KEYS") as failed:
             load_auth(settings)
-        assert "secret" not in str(failed.value)
+        assert "hunter2" not in str(failed.value)
 
     def test_says_what_no_handler_decides_about(
         self, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch

@@ -85,6 +85,8 @@ async def _play(request: Request, client: httpx.AsyncClient, variables: dict[str
     body = _fill(request.body, variables)
     content = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
     headers = {"content-type": "application/json", **_fill(dict(request.headers), variables)}
+    if "origin" in headers:
+        entry["origin"] = headers["origin"]
     async with client.stream(request.method, path, content=content, headers=headers) as response:
         entry["status"] = response.status_code
         entry["headers"] = {name: response.headers[name] for name in HEADERS if name in response.headers}

@@ -188,6 +188,13 @@ def _exposed(theirs: Entry, ours: Entry) -> tuple[Entry, Entry]:
     return _without_header(theirs, name), _without_header(ours, name)
 
 
+def _told_origin(theirs: Entry, ours: Entry) -> tuple[Entry, Entry]:
+    name = "access-control-allow-origin"
+    if theirs["headers"].get(name) != "*" or "origin" not in ours or ours["headers"].get(name) != ours["origin"]:
+        return theirs, ours
+    return _without_header(theirs, name), _without_header(ours, name)
+
+
 def _names_of(entry: Entry, header: str) -> set[str]:
     return {name.strip() for name in entry["headers"].get(header, "").split(",")} - {""}
 
@@ -228,6 +235,7 @@ DEVIATIONS = (
     Deviation("It refuses with the dump of a JSON schema validator; ours say what is wrong.", _schema_complaints),
     Deviation("The total of a search is how far it looked there, and the true one here.", _both(_without_totals)),
     Deviation("Items of the store that are found without a query have no order.", _both(_sorted_items)),
+    Deviation("Any page may read the answers there; here those of the origin that asks, if it may.", _told_origin),
     Deviation("Pages of other origins may read more headers here: Location, to go on after a cut.", _exposed),
     Deviation(
         "An app's own errors are told whole in states there, and by their class here.", _both(_without_inner_messages)

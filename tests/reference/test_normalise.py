@@ -145,3 +145,27 @@ def test_default_assistants_keep_their_identity() -> None:
     (theirs,), (ours,) = normalise(_entry(200, json={"id": ids[0]}), _entry(200, json={"id": ids[1]}), GRAPHS)
     assert theirs["json"] == {"id": "<assistant of steps>"}
     assert ours["json"] == {"id": "<id 1>"}
+
+
+_PAGE = "https://page.example"
+_ALLOWED = "access-control-allow-origin"
+
+
+def test_one_origin_may_be_named_instead_of_any() -> None:
+    theirs, ours = _entry(200, origin=_PAGE), _entry(200, origin=_PAGE)
+    theirs[0]["headers"], ours[0]["headers"] = {_ALLOWED: "*"}, {_ALLOWED: _PAGE}
+    one, other = normalise(theirs, ours, GRAPHS)
+    assert one == other
+
+
+@pytest.mark.parametrize(
+    ("allowed", "asking"),
+    [(None, _PAGE), ("https://other.example", _PAGE), ("null", _PAGE), (_PAGE, None)],
+    ids=str,
+)
+def test_no_other_origin_may_be_named(allowed: str | None, asking: str | None) -> None:
+    sent = {} if asking is None else {"origin": asking}
+    theirs, ours = _entry(200, **sent), _entry(200, **sent)
+    theirs[0]["headers"], ours[0]["headers"] = {_ALLOWED: "*"}, {} if allowed is None else {_ALLOWED: allowed}
+    one, other = normalise(theirs, ours, GRAPHS)
+    assert one != other
