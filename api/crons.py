@@ -1,5 +1,6 @@
 """Crons: runs that are created again and again, as a schedule says. What fires them is the cron scheduler."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, NamedTuple
@@ -173,15 +174,26 @@ class Crons:
         """
         if thread_id is not None:
             thread_id = check_uuid(thread_id, "Invalid thread ID: must be a UUID")
+        assistant_id = await self._assistant_id(body.assistant_id, assistants)
+        await self._check_thread(thread_id, threads)
+        cron = self._made(body, thread_id, assistant_id, caller)
+        await self._check_interval(cron)
+        await self._requests.build(run_of(cron), thread_id)
+        if not await self._storage.crons.create(cron, limit=self._limits.per_caller):
+            raise NotFoundError("Thread or assistant not found.")
+        return cron
+
+    async def _check_interval(self, cron: Cron) -> None:
+        # In a thread: a client can choose a schedule whose dates take half a second to find.
+        await asyncio.to_thread(check_interval, cron.schedule, cron.updated_at, self._limits.interval, cron.timezone)
+
+    def _made(self, body: CronCreate, thread_id: str | None, assistant_id: str, caller: Json | None) -> Cron:
         now = self._clock.now()
         payload = body.given()
         check_timezone(payload.get("timezone"))
         following = next_date(body.schedule, now, payload.get("timezone"))
-        check_interval(body.schedule, now, self._limits.interval, payload.get("timezone"))
-        assistant_id = await self._assistant_id(body.assistant_id, assistants)
-        await self._check_thread(thread_id, threads)
         cron_id = str(uuid7())
-        cron = Cron(
+        return Cron(
             cron_id,
             assistant_id,
             body.schedule,
@@ -197,10 +209,6 @@ class Crons:
             enabled=body.enabled,
             caller=caller,
         )
-        await self._requests.build(run_of(cron), thread_id)
-        if not await self._storage.crons.create(cron, limit=self._limits.per_caller):
-            raise NotFoundError("Thread or assistant not found.")
-        return cron
 
     async def get(self, cron_id: str, *, access: AccessFilter | None = None) -> Cron:
         """A cron, by its id.
@@ -236,7 +244,7 @@ class Crons:
         if preview is None or not permits(access, preview.metadata):
             raise NotFoundError(f"Cron '{cron_id}' not found", field="cron_id")
         change(preview)
-        check_interval(preview.schedule, now, self._limits.interval, preview.timezone)
+        await self._check_interval(preview)
         await self._requests.build(run_of(preview), preview.thread_id)
         cron = await self._storage.crons.change(key, change)
         if cron is None:

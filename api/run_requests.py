@@ -47,16 +47,9 @@ class RunRequests:
             NotFoundError: there is no such assistant.
             UnsupportedError: an option needs a service that is not there.
         """
-        if body.feedback_keys:
-            raise UnsupportedError("feedback_keys needs LangSmith, which is not used here.", field="feedback_keys")
-        if body.webhook:
-            await self._webhooks.validate(body.webhook)
-        if thread_id is None and body.command is not None and body.command.resume is not None:
-            raise BadRequestError("You must provide a thread_id when resuming.", field="thread_id")
+        await self._check(body, thread_id)
         if thread_id is not None:
             thread_id = check_uuid(thread_id, "Invalid thread ID")
-        if body.checkpoint_id is not None:
-            check_uuid(body.checkpoint_id, "Invalid checkpoint ID")
         config, context = mirrored(body.config.given() if body.config else {}, body.context)
         assistant = await self._assistants.resolve(body.assistant_id, access=access)
         thread = await self._storage.records.get_thread(thread_id) if thread_id else None
@@ -87,6 +80,17 @@ class RunRequests:
             multitask_strategy=body.multitask_strategy,
             due_at=datetime.now(UTC) + timedelta(seconds=body.after_seconds) if body.after_seconds else None,
         )
+
+    async def _check(self, body: RunCreate, thread_id: str | None) -> None:
+        """Refuses what contradicts itself, or needs what is not there."""
+        if body.feedback_keys:
+            raise UnsupportedError("feedback_keys needs LangSmith, which is not used here.", field="feedback_keys")
+        if body.webhook:
+            await self._webhooks.validate(body.webhook)
+        if thread_id is None and body.command is not None and body.command.resume is not None:
+            raise BadRequestError("You must provide a thread_id when resuming.", field="thread_id")
+        if body.checkpoint_id is not None:
+            check_uuid(body.checkpoint_id, "Invalid checkpoint ID")
 
     async def build_all(self, bodies: Sequence[RunCreate]) -> list[RunRequest]:
         """Run requests for a batch of stateless runs: all of them, or the first one's error."""

@@ -91,6 +91,12 @@ class Runs:
         self._executor = executor
         self._settings = settings
         self._ttl = ttl or ThreadTtl()
+        self._limits = QueueLimits(
+            active=settings.max_queued_runs,
+            delayed=settings.max_delayed_runs,
+            active_of_owner=settings.max_queued_runs_per_caller,
+            delayed_of_owner=settings.max_delayed_runs_per_caller,
+        )
         self._readers: Counter[str] = Counter()
         self._ending = False
         self._doomed: dict[str, Run] = {}
@@ -145,6 +151,21 @@ class Runs:
             RateLimitedError: too many of the caller.
         """
         await self._check_waiting(request)
+        thread, run = self._records_of(request)
+        for marked in await self._storage.queue.enqueue(
+            run,
+            thread=thread,
+            thread_config=request.thread_config,
+            access=request.access,
+            limits=self._limits,
+            fired=fired,
+            resuming="resume" in request.kwargs,
+        ):
+            await self._stop(marked, marked.cancel or "interrupt")
+        return run
+
+    def _records_of(self, request: RunRequest) -> tuple[Thread | None, Run]:
+        """The run that is asked for, and its thread if that is to be made."""
         now = datetime.now(UTC)
         identity = {"graph_id": request.graph_id, "assistant_id": request.assistant_id}
         given = request.metadata if request.given_metadata is None else request.given_metadata
@@ -153,7 +174,7 @@ class Runs:
             thread = Thread(str(uuid7()), now, now, metadata={**given, **identity}, status="busy")
         if thread is not None and thread.ttl is None:
             thread.ttl = self._ttl.from_now()
-        run = Run(
+        return thread, Run(
             run_id=str(uuid7()),
             thread_id=request.thread_id if thread is None else thread.thread_id,  # type: ignore[arg-type]  # one is there
             assistant_id=request.assistant_id,
@@ -165,24 +186,6 @@ class Runs:
             due_at=request.due_at,
             owner=owner_of(request.kwargs),
         )
-        settings = self._settings
-        limits = QueueLimits(
-            active=settings.max_queued_runs,
-            delayed=settings.max_delayed_runs,
-            active_of_owner=settings.max_queued_runs_per_caller,
-            delayed_of_owner=settings.max_delayed_runs_per_caller,
-        )
-        for marked in await self._storage.queue.enqueue(
-            run,
-            thread=thread,
-            thread_config=request.thread_config,
-            access=request.access,
-            limits=limits,
-            fired=fired,
-            resuming="resume" in request.kwargs,
-        ):
-            await self._stop(marked, marked.cancel or "interrupt")
-        return run
 
     async def _check_waiting(self, request: RunRequest) -> None:
         """Refuses one more run that would only wait, behind so many others of its thread."""
