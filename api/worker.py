@@ -12,6 +12,7 @@ import os
 import socket
 import uuid
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -125,7 +126,7 @@ class Worker:
                 if full:
                     # What they wait with may be claimed elsewhere.
                     self._queue.pass_on()
-                await self._queue.wait(await self._until_due())
+                await self._queue.wait(await self._until_due(full))
                 continue
             if (earlier := self._running.get(run.run_id)) is not None:
                 # This process was suspended for longer than the lease: the attempt that it still executes is void.
@@ -141,8 +142,8 @@ class Worker:
         counts = Counter(running.run.owner for running in self._running.values() if running.run.owner)
         return frozenset(owner for owner, count in counts.items() if count >= most)
 
-    async def _until_due(self) -> float | None:
-        due = await self._queue.next_due()
+    async def _until_due(self, full: Collection[str]) -> float | None:
+        due = await self._queue.next_due(full=full)
         return None if due is None else max(0.0, (due - datetime.now(UTC)).total_seconds())
 
     async def _execute(self, run: Run) -> None:

@@ -246,14 +246,18 @@ class RunQueue(Protocol):
         Args:
             worker_id: the worker.
             lease_seconds: how long it holds the run without a heartbeat.
-            full: owners whose pending runs are to wait.
+            full: owners whose runs are to wait, also those with an expired lease.
         """
 
     def wake(self) -> None:
         """Ends the `wait` of this client: what it left may be claimed now."""
 
-    async def next_due(self) -> datetime | None:
-        """When the next run that waits for a time or a lease may be claimed; None if no run waits for one."""
+    async def next_due(self, *, full: Collection[str] = ()) -> datetime | None:
+        """When the next run that waits for a time or a lease may be claimed; None if no run waits for one.
+
+        Args:
+            full: owners whose leases do not count: a claim leaves their runs.
+        """
 
     async def heartbeat(self, worker_id: str, lease_seconds: float, run_ids: Collection[str]) -> Sequence[Run]:
         """Extends the leases of these runs, as far as they are the worker's; returns them, their `cancel` included."""

@@ -234,7 +234,24 @@ async def test_owners_who_are_full_wait(storage: Storage) -> None:
 async def test_a_run_whose_worker_died_waits_for_no_turn(storage: Storage) -> None:
     run = await enqueued(storage, owner="a")
     assert await claim(storage, lease_seconds=-1) is not None
-    again = await storage.queue.claim(WORKER, 30.0, full=("a",))
+    again = await claim(storage)
+    assert again is not None
+    assert (again.run_id, again.attempt) == (run.run_id, 2)
+
+
+async def test_runs_of_a_dead_worker_take_no_more_than_their_owners_share(storage: Storage) -> None:
+    run = await enqueued(storage, owner="a")
+    expired = await storage.queue.claim(WORKER, -1)
+    assert expired is not None
+    other = await enqueued(storage, owner="b")
+
+    taken = await storage.queue.claim(WORKER, 30.0, full=("a",))
+    assert taken is not None
+    assert taken.run_id == other.run_id
+    assert await storage.queue.claim(WORKER, 30.0, full=("a",)) is None
+    assert await storage.queue.next_due(full=("a",)) == taken.lease_until
+    assert await storage.queue.next_due() == expired.lease_until
+    again = await claim(storage)
     assert again is not None
     assert (again.run_id, again.attempt) == (run.run_id, 2)
 

@@ -77,6 +77,21 @@ async def test_what_waits_when_a_process_becomes_full_is_taken_by_an_idle_one(pa
     assert await asyncio.wait_for(taken, PATIENCE) == runs[1].run_id
 
 
+async def test_news_of_another_process_is_not_passed_back(open_storage: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    silence(monkeypatch, longest_look=3600.0, news=True)
+    one, other = await open_storage(), await open_storage()
+    waiting = asyncio.create_task(one.queue.wait(None))
+    await enqueued(other)
+    await asyncio.wait_for(waiting, PATIENCE)
+    await _settled(one)
+    await _settled(other)
+    woken = asyncio.create_task(other.queue.wait(None))
+    one.queue.pass_on()
+    _, pending = await asyncio.wait([woken], timeout=0.5)
+    woken.cancel()
+    assert pending
+
+
 async def test_run_that_is_due_later_is_known_to_all(pair: list[Storage]) -> None:
     maker, other = pair
     due = datetime.now(UTC) + timedelta(seconds=0.5)

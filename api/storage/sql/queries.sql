@@ -421,7 +421,9 @@ WHERE seq = (
         UNION ALL
         SELECT (
             SELECT seq FROM runs
-            WHERE status = 'running' AND lease_until <= :now AND (
+            WHERE status = 'running' AND lease_until <= :now
+                AND owner NOT IN (SELECT value FROM json_each(:full))
+                AND (
                     crashes < 2 OR NOT EXISTS (
                         SELECT 1 FROM runs AS tried
                         WHERE tried.process = :process AND tried.trial_until IS NOT NULL AND tried.status = 'running'
@@ -446,7 +448,7 @@ SELECT min(at) FROM (
         SELECT coalesce(max(trial_until), 0) AS tried_until FROM runs
         WHERE process = :process AND trial_until IS NOT NULL AND status = 'running'
     )
-    WHERE status = 'running'
+    WHERE status = 'running' AND owner NOT IN (SELECT value FROM json_each(:full))
 );
 
 -- name: extend_leases

@@ -72,6 +72,8 @@ class SqliteRunQueue(RunQueue):
         """Whose run was claimed last."""
         self._idle = 0
         """How many wait here for something to claim."""
+        self._untold = False
+        """Whether there are runs that others do not know of: one waited here for them."""
         self._expiring: set[asyncio.Task[None]] = set()
         self._on_mark: Callable[[], None] | None = None
 
@@ -177,9 +179,11 @@ class SqliteRunQueue(RunQueue):
             raise ConflictError("The thread waits at no interrupt: there is nothing to resume.", field="resume")
 
     async def claim(self, worker_id: str, lease_seconds: float, *, full: Collection[str] = ()) -> Run | None:
+        waiting = _listed(full)
+
         def claim(connection: sqlite3.Connection) -> sqlite3.Row | None:
             parameters: Parameters = {"worker_id": worker_id, "process": self._process, **_lease(lease_seconds)}
-            parameters["trial"] = _TRIAL
+            parameters |= {"trial": _TRIAL, "full": waiting}
             self._end_delays(connection, parameters["now"])
             connection.execute(self._queries["end_trials"], parameters)
             parameters["head"] = self._head(connection, full)
@@ -218,8 +222,8 @@ class SqliteRunQueue(RunQueue):
         for thread_id in dict.fromkeys(row["thread_id"] for row in due):
             db.execute(self._queries["next_of_thread"], {"thread_id": thread_id})
 
-    async def next_due(self) -> datetime | None:
-        parameters = {"process": self._process}
+    async def next_due(self, *, full: Collection[str] = ()) -> datetime | None:
+        parameters = {"process": self._process, "full": _listed(full)}
         query = self._queries["next_due"]
         row = await self._database.read(lambda db: db.execute(query, parameters).fetchone(), quick=True)
         return None if row[0] is None else rows.moment(row[0])
@@ -294,18 +298,25 @@ class SqliteRunQueue(RunQueue):
         """Wakes who can take a new run, or is to know of its time: others too, unless one waits here for just that."""
         self._wake.set()
         if delayed or not self._idle:
-            self._neighbours.tell(CLAIMABLE)
+            self._tell()
+        else:
+            self._untold = True
 
     def wake(self) -> None:
         self._wake.set()
 
     def pass_on(self) -> None:
-        # Others only: here nobody takes one.
-        self._neighbours.tell(CLAIMABLE)
+        # Not what others told: two that are full would wake each other for ever.
+        if self._untold:
+            self._tell()
 
     def _claimable(self) -> None:
         """Wakes whoever may claim a run now: in this process, and, as this one may be about to end, in others."""
         self._wake.set()
+        self._tell()
+
+    def _tell(self) -> None:
+        self._untold = False
         self._neighbours.tell(CLAIMABLE)
 
     def changed(self, news: bytes) -> None:
@@ -398,7 +409,12 @@ def _lease(seconds: float) -> dict[str, int]:
 
 
 def _beat(worker_id: str, seconds: float, run_ids: Collection[str]) -> Parameters:
-    return {"worker_id": worker_id, "run_ids": dumps(list(run_ids)).decode(), **_lease(seconds)}
+    return {"worker_id": worker_id, "run_ids": _listed(run_ids), **_lease(seconds)}
+
+
+def _listed(names: Collection[str]) -> str:
+    """As `json_each` reads them."""
+    return dumps(list(names)).decode()
 
 
 def _named(values: Json, name: str) -> Json:
