@@ -402,7 +402,7 @@ class Executor:
     async def _outcome(self, attempt: _Attempt, status: EndStatus, error: RunError | None) -> Outcome:
         fold = attempt.fold
         values, interrupts, waiting = fold.values, dict[str, Any](), False
-        if status != "success" or getattr(fold, "interrupted", False):
+        if status != "success" or getattr(fold, "interrupted", False) or sources.leaves_out(fold, attempt.graph):
             # A factory that failed for the run is not asked again.
             failed = error is not None and isinstance(error.cause, FactoryError)
             snapshot = None if failed else await self._snapshot(attempt)

@@ -85,6 +85,16 @@ async def entries(
             yield part
 
 
+def leaves_out(fold: Fold, graph: AnyGraph | None) -> bool:
+    """Whether the graph keeps more in its state than it tells the fold: its output is not all."""
+    return isinstance(fold, LangGraphFold) and not fold.events and graph is not None and not _tells_all(graph)
+
+
+def _tells_all(graph: AnyGraph) -> bool:
+    output, state = graph.output_channels, graph.stream_channels_asis
+    return ({state} if isinstance(state, str) else {*state}) <= ({output} if isinstance(output, str) else {*output})
+
+
 async def _native(
     fold: NativeFold, graph: AnyGraph, graph_input: Any, config: RunnableConfig, options: Mapping[str, Any]
 ) -> Entries:
@@ -138,7 +148,8 @@ async def _modes(
     fold: LangGraphFold, graph: AnyGraph, graph_input: Any, config: RunnableConfig, options: Mapping[str, Any]
 ) -> Entries:
     modes: dict[str, Any] = {"stream_mode": fold.modes, "subgraphs": fold.subgraphs}
-    stream = graph.astream(graph_input, config, **modes, **options)
+    # As LangGraph's own server: what is no part of the graph's output is the graph's own affair.
+    stream = graph.astream(graph_input, config, output_keys=graph.output_channels, **modes, **options)
     async with aclosing(cast("AsyncGenerator[Any]", stream)) as parts:
         async for part in parts:
             namespace, mode, payload = part if fold.subgraphs else ((), *part)

@@ -5,6 +5,7 @@ from tests.reference.scenarios.requests import (
     get,
     history,
     join,
+    post,
     said,
     scenario,
     state,
@@ -242,4 +243,41 @@ _joins = [
     ),
 ]
 
-SCENARIOS = [*_by_mode, *_together, *_chat, *_failures, *_joins]
+_narrow = [
+    each
+    for graph in ("narrow", "narrow_inside")
+    for each in (
+        *(
+            scenario(
+                "streams",
+                f"{graph}, {mode}",
+                thread(),
+                stream(graph, input={"question": "who"}, stream_mode=mode, stream_subgraphs=True),
+                stream(graph, command={"resume": "well"}, stream_mode=mode),
+                get("/threads/{thread}"),
+                state(),
+            )
+            for mode in MODES
+            if mode != "events"
+        ),
+        scenario(
+            "streams",
+            f"{graph}, waited for and joined",
+            thread(),
+            wait(graph, input={"question": "who"}),
+            wait(graph, command={"resume": "well"}),
+            background(graph, input={"question": "why"}, stream_mode="updates"),
+            join(),
+            background(graph, command={"resume": "well"}, stream_mode="updates"),
+            join(),
+            get("/threads/{thread}"),
+            background(graph, input={"question": "when"}),
+            join(),
+            background(graph, command={"resume": "soon"}),
+            join(),
+            post("/runs/wait", {"assistant_id": graph, "input": {"question": "who"}}),
+        ),
+    )
+]
+
+SCENARIOS = [*_by_mode, *_together, *_chat, *_failures, *_joins, *_narrow]
