@@ -10,6 +10,7 @@ It is a middleware rather than a dependency, so that whatever is mounted on the 
 
 from collections import deque
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -20,7 +21,7 @@ from starlette.requests import Request
 from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.body_limit import check_values
+from api.body_limit import check_values, made
 from api.callers import Caller
 from api.custom_app import route_path
 from api.errors import InvalidRequestError, ThreadlineError
@@ -149,11 +150,11 @@ async def _arguments(
         if "request" in wanted:
             arguments["request"] = request
         if "body" in wanted:
-            arguments["body"] = _json(await request.body(), max_values)
+            arguments["body"] = await made(await request.body(), partial(_json, max_values))
     return arguments
 
 
-def _json(body: bytes, max_values: int) -> Any:
+def _json(max_values: int, body: bytes) -> Any:
     if not body:
         return None
     check_values(body, max_values)

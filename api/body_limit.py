@@ -1,10 +1,17 @@
 """Refuses bodies of requests that are too large, whether they say so or not, take too long, or have too many values."""
 
 import asyncio
+from collections.abc import Callable
+from typing import TypeVar
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import BodyTooLargeError, InvalidRequestError, OverloadedError, SlowRequestError
+
+T = TypeVar("T")
+
+_LARGE = 256 << 10
+"""Bytes of a body that takes longer to read than a thread to start."""
 
 
 class BodyLimit:
@@ -64,6 +71,16 @@ class BodyLimit:
             await self._app(scope, counted, noted)
         finally:
             release()
+
+
+async def made(content: bytes, make: Callable[[bytes], T]) -> T:
+    """What is made of a body: of a large one in a thread, which lets the loop go on between its steps.
+
+    Args:
+        content: the body.
+        make: reads it; it may raise.
+    """
+    return make(content) if len(content) < _LARGE else await asyncio.to_thread(make, content)
 
 
 def check_values(content: bytes, most: int) -> None:

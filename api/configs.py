@@ -72,7 +72,9 @@ def _nodes(value: Any) -> Iterator[Any]:
 
 
 def _without_nul(value: Json) -> Json:
-    if _NUL.search(dumps(value)):
+    written = dumps(value)
+    # The pattern is slow in a long text, and most have no such letters at all.
+    if b"\\u0000" in written and _NUL.search(written):
         raise ValueError("There is a NUL character in it, which no database takes")
     return value
 

@@ -1,6 +1,7 @@
 """What routes depend on: the app's Threadline, and request bodies read as JSON whatever their content type."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
 from fastapi import Depends, Request
@@ -8,15 +9,17 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.requests import HTTPConnection
 
 from api.authentication import CALLER
-from api.body_limit import check_values
+from api.body_limit import check_values, made
 from api.callers import enter
 from api.errors import InvalidRequestError, invalid
 from api.serde import dumps, loads
+from api.settings import Settings
 
 if TYPE_CHECKING:
     from api.app import Threadline
     from api.guard import Guard
 
+T = TypeVar("T")
 Body = TypeVar("Body", bound=BaseModel)
 
 _MAX_DEPTH = 200
@@ -58,21 +61,9 @@ def json_body(model: type[Body]) -> Callable[[Request], Awaitable[Body]]:
     """
 
     async def read(request: Request) -> Body:
-        document = await parsed(request)
-        try:
-            body = model.model_validate(document)
-        except ValidationError as exc:
-            raise invalid(exc) from exc
-        _check_metadata(request, getattr(body, "metadata", None))
-        return body
+        return await _made(request, partial(_fitted, model, request.app.state.threadline.settings))
 
     return read
-
-
-def _check_metadata(request: Request, metadata: Any) -> None:
-    limit = request.app.state.threadline.settings.max_metadata_bytes
-    if metadata and len(dumps(metadata)) > limit:
-        raise InvalidRequestError(f"The metadata is larger than {limit} bytes.", field="metadata")
 
 
 async def parsed(request: Request) -> Any:
@@ -81,9 +72,27 @@ async def parsed(request: Request) -> Any:
     Raises:
         InvalidRequestError: it is not JSON, or has too many values or levels.
     """
+    return await _made(request, partial(_document, request.app.state.threadline.settings))
+
+
+async def _made(request: Request, make: Callable[[bytes], T]) -> T:
     # Not `request.body()`, which keeps it for as long as the answer takes.
-    content = b"".join([part async for part in request.stream()])
-    check_values(content, request.app.state.threadline.settings.max_body_values)
+    return await made(b"".join([part async for part in request.stream()]), make)
+
+
+def _fitted(model: type[Body], settings: Settings, content: bytes) -> Body:
+    try:
+        body = model.model_validate(_document(settings, content))
+    except ValidationError as exc:
+        raise invalid(exc) from exc
+    metadata, limit = getattr(body, "metadata", None), settings.max_metadata_bytes
+    if metadata and len(dumps(metadata)) > limit:
+        raise InvalidRequestError(f"The metadata is larger than {limit} bytes.", field="metadata")
+    return body
+
+
+def _document(settings: Settings, content: bytes) -> Any:
+    check_values(content, settings.max_body_values)
     try:
         document = loads(content)
     except ValueError as exc:

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import re
+import time
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -74,6 +75,8 @@ _LONGEST_LINE = 1024
 """Likewise of a line of a stack trace: a graph's exception may have all of its input in its text."""
 _FIRST_LINES, _LAST_LINES = 150, 50
 """Of a stack trace."""
+_MOST_ALIKE = 100
+"""Lines that one place in the code logs of one run in a second."""
 
 
 @contextlib.contextmanager
@@ -185,6 +188,31 @@ class JsonFormatter(logging.Formatter):
         return _writable(self._redaction(str(value)))
 
 
+class Flood(logging.Filter):
+    """Lets through, of what one place in the code logs of one run or request, some lines a second.
+
+    LangGraph says of each name that it does not know, in a line of its own, that it ignores it: a client may give many
+    thousands of them, and each line is written on the event loop.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._second = 0
+        self._alike: dict[tuple[object, ...], int] = {}
+        """How many lines there were in this second, by place, run and request."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the line is logged; the last of a second says that it is that."""
+        if (second := int(time.monotonic())) != self._second:
+            self._second, self._alike = second, {}
+        fields = _fields()
+        place = (record.name, record.lineno, fields.get("run_id"), fields.get("request_id"))
+        alike = self._alike[place] = self._alike.get(place, 0) + 1
+        if alike == _MOST_ALIKE:
+            record.msg, record.args = f"{record.getMessage()} (further lines like it are left out)", None
+        return alike <= _MOST_ALIKE
+
+
 def configure(log_format: LogFormat, level: LogLevel, *filters: logging.Filter) -> None:
     """Sends what is logged in this process to stderr: the service's lines, the graphs', uvicorn's.
 
@@ -196,7 +224,7 @@ def configure(log_format: LogFormat, level: LogLevel, *filters: logging.Filter) 
     formatter = (JsonFormatter if log_format == "json" else TextFormatter)(Redaction())
     handler = logging.StreamHandler()
     handler.setFormatter(formatter)
-    for each in filters:
+    for each in (*filters, Flood()):
         handler.addFilter(each)
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
     for name in _QUIET:

@@ -30,6 +30,8 @@ StreamMode = Literal[
 LANGGRAPH = version("langgraph")
 
 _INTERRUPT = "__interrupt__"
+_MOST_TARGETS = 1000
+"""Of one command: LangGraph logs each name that it does not know, and looks at all of them on the event loop."""
 _UNSAFE = re.compile(r"[\r\n\0\ud800-\udfff]")
 
 
@@ -39,6 +41,13 @@ class RunCommand(BaseModel):
     update: Any = None
     resume: Any = None
     goto: Any = None
+
+    @field_validator("goto")
+    @classmethod
+    def _few(cls, value: Any) -> Any:
+        if isinstance(value, list) and len(value) > _MOST_TARGETS:
+            raise ValueError(f"A command goes to {_MOST_TARGETS} nodes at most")
+        return value
 
     def build(self) -> Command[Any]:
         """The Command for the graph."""

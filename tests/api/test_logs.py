@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
 
-from api.logs import JsonFormatter, Redaction, TextFormatter, logged
+from api.logs import Flood, JsonFormatter, Redaction, TextFormatter, logged
 from tests.api.conftest import Client, Serve
 
 ROOT = Path(__file__).parents[2]
@@ -181,6 +182,34 @@ def test_the_server_logs_json_with_the_ids_of_run_and_request(tmp_path: Path) ->
     assert "POST /agents/say/invoke" in access["message"]
     assert "top-secret-value" not in log.read_text()
     assert "hush-hush" not in log.read_text()
+
+
+def test_a_client_cannot_flood_the_log(tmp_path: Path) -> None:
+    """LangGraph says of each name of an input or a command that it does not know it, in a line of its own."""
+    unknown = {f"unknown_{number}": 1 for number in range(5000)}
+    with _server(tmp_path) as (url, log):
+        for _ in range(2):
+            body = {"assistant_id": "say", "input": None, "command": {"update": unknown}, "if_not_exists": "create"}
+            done = httpx.post(f"{url}/threads/{uuid4()}/runs/wait", json=body, timeout=30)
+            assert done.status_code == 200
+        last = httpx.post(f"{url}/agents/say/invoke", json={"input": {"text": "x"}}, timeout=30).json()
+    lines = log.read_text().splitlines()
+    told = [line for line in lines if "unknown_" in line]
+    # Of each run in each second: a loaded machine may take more than one.
+    assert 200 <= len(told) < 2000
+    assert any(line.startswith(told[0][:8]) and "further lines like it are left out" in line for line in told)
+    assert any(last["run_id"] in line for line in lines)
+
+
+def test_lines_of_many_runs_are_all_logged() -> None:
+    flood = Flood()
+    passed = 0
+    for number in range(1000):
+        with logged(run_id=str(number)):
+            passed += flood.filter(_record("failed"))
+    assert passed == 1000
+    with logged(run_id="1"):
+        assert sum(flood.filter(_record("%s", number)) for number in range(1000)) < 1000
 
 
 def test_the_server_logs_text_from_its_level_up(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,46 @@ async def test_quick_jobs_leave_the_loop_for_a_while_after_a_slow_one(database: 
     following = quick_insert(database, 1)
     assert not following.done()
     assert await following == 1
+
+
+async def test_quick_job_that_finds_a_large_row_leaves_the_loop(database: Database) -> None:
+    await database.write(lambda db: db.execute("CREATE TABLE texts (n INTEGER PRIMARY KEY, seen INTEGER, text TEXT)"))
+    for n, size in ((1, 1000), (2, 4 << 20)):
+        await database.write(
+            lambda db, n=n, size=size: db.execute("INSERT INTO texts VALUES (?, 0, ?)", (n, "x" * size))
+        )
+    on = []
+
+    def see(n: int, db: sqlite3.Connection) -> int:
+        seen = db.execute("UPDATE texts SET seen = seen + 1 WHERE n = ? RETURNING *", (n,)).fetchall()
+        on.append(threading.current_thread().name)
+        return int(seen[0]["seen"])
+
+    def read(n: int, db: sqlite3.Connection) -> int:
+        return len(db.execute("SELECT * FROM texts WHERE n = ?", (n,)).fetchone()["text"])
+
+    small, large = (database.write(partial(see, n), quick=True) for n in (1, 2))
+    assert small.done()
+    assert not large.done()
+    assert [await small, await large] == [1, 1]
+    assert on == [threading.current_thread().name, "threadline-sqlite-write"]
+    assert database.read(partial(read, 1), quick=True).done()
+    reading = database.read(partial(read, 2), quick=True)
+    assert not reading.done()
+    assert await reading == 4 << 20
+    assert database.read(partial(read, 1), quick=True).done()
+
+
+async def test_run_with_a_large_input_is_claimed_off_the_loop(storage: SqliteStorage) -> None:
+    await enqueued(storage, kwargs={"input": "x" * (4 << 20)})
+    claiming = asyncio.create_task(storage.queue.claim("worker", 30))
+    await asyncio.sleep(0)
+    assert not claiming.done()
+    assert storage.database.waiting_writes == 1
+    run = await claiming
+    assert run is not None
+    assert len(run.kwargs["input"]) == 4 << 20
+    await storage.queue.finish(run.run_id, run.attempt, DONE, events=1)
 
 
 async def test_log_of_quick_jobs_is_moved_into_the_file(database: Database, path: Path) -> None:

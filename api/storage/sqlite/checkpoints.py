@@ -44,7 +44,7 @@ from langgraph.checkpoint.sqlite.utils import search_where
 from api.errors import FencedError, StorageError, UnserializableError
 from api.serde import dumps
 from api.storage.sql import queries, saver_script
-from api.storage.sqlite.database import QUICK_BYTES, Database, first
+from api.storage.sqlite.database import QUICK_BYTES, QUICK_ROWS, Database, first
 from api.storage.sqlite.space import reclaim
 
 _QUICK_STATE = 1 << 16
@@ -176,7 +176,7 @@ class SqliteCheckpoints(BaseCheckpointSaver[Any]):
             {**task, "idx": WRITES_IDX_MAP.get(channel, index), "channel": channel, "type": type_, "value": value}
             for index, ((channel, _), (type_, value)) in enumerate(zip(writes, values, strict=True))
         ]
-        quick = sum(len(value) for _, value in values) <= QUICK_BYTES
+        quick = len(rows) <= QUICK_ROWS and sum(len(value) for _, value in values) <= QUICK_BYTES
         await self._database.write(lambda db: db.executemany(statement, rows).rowcount, quick=quick)
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:

@@ -8,7 +8,8 @@ The more callers write at one time, the more of them share a commit and a wake-u
 A quick job, of a few rows, runs on the loop itself while its thread has nothing to do: some 40 µs, where the way to a
 thread and back takes a busy interpreter several times that. It never waits there: not for the disk, because a commit in
 WAL mode only writes to the page cache and the thread moves the log into the file; not for another process, because a
-locked database sends it to the thread; and if one was slow all the same, the thread does all the work for a while.
+locked database sends it to the thread, and so does a row of a state or a request that is large, which takes a quarter
+of a second to write; and if one was slow all the same, the thread does all the work for a while.
 """
 
 import asyncio
@@ -36,6 +37,12 @@ _BUSY_SECONDS = 10.0
 """How long a transaction waits for another process to finish its own."""
 QUICK_BYTES = 128 << 10
 """What a quick job may write, give or take the columns that are always small."""
+QUICK_ROWS = 100
+"""Likewise."""
+_QUICK_ROW = 1 << 20
+"""Bytes of the largest row that the loop reads or writes: an UPDATE of a few columns writes all of them again."""
+_LONGEST_ROW = (1 << 31) - 1
+"""Any, as far as SQLite has them."""
 _SLOW_SECONDS = 0.02
 """A quick job that takes longer has had to wait: for memory, or for a disk that cannot keep up."""
 _REST_SECONDS = 1.0
@@ -48,6 +55,8 @@ INCREMENTAL = "PRAGMA auto_vacuum=INCREMENTAL"
 """Before a file has tables: the pages of deleted rows can be given back in small steps; see `space`."""
 SHORT_LOG = f"PRAGMA journal_size_limit={16 << 20}"
 """What the log of a connection that writes may keep of the disk once it has been moved into the file."""
+_FOR_THREAD = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_TOOBIG})
+"""Why a quick job is run again, by the thread."""
 _READ_BATCH = 8
 """Few, because the first read of a batch gets its result together with the last."""
 
@@ -123,7 +132,8 @@ class Database:
         Args:
             job: what to do.
             on_commit: called on the loop once the job is durable, even if its caller is gone.
-            quick: it writes a few rows, found by an index, of QUICK_BYTES at most: it may run on the loop.
+            quick: it writes a few rows, found by an index, of QUICK_BYTES in all: it may run on the loop, but not
+                if it finds a large one.
 
         Returns:
             The job's result, or what it raised. A failure of the database itself is a StorageError.
@@ -142,7 +152,7 @@ class Database:
 
         Args:
             job: what to do.
-            quick: it reads a few rows, found by an index: it may run on the loop.
+            quick: it reads a few rows, found by an index: it may run on the loop, unless one is large.
         """
         return self._reader.submit(job, None, quick=quick)
 
@@ -341,7 +351,7 @@ class _Lane:
             self._execute(self._connection, [task])
         finally:
             self._in_use.release()
-        if _is_busy(task.error):
+        if _is_for_thread(task.error):
             return False
         ended = time.monotonic()
         if ended - started > _SLOW_SECONDS:
@@ -356,8 +366,9 @@ class _Lane:
         self._turn_began = None
 
     def _be_patient(self, *, patient: bool) -> None:
-        """Whether the connection waits for other processes."""
+        """Whether the connection waits for other processes, and takes rows of any size."""
         if patient != self._patient:
+            self._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST_ROW if patient else _QUICK_ROW)
             self._connection.execute(f"PRAGMA busy_timeout={int(_BUSY_SECONDS * 1000) if patient else 0}")
             self._patient = patient
 
@@ -469,10 +480,10 @@ def _nothing(_: sqlite3.Connection) -> None:
     """A job that only wakes the thread."""
 
 
-def _is_busy(error: Exception | None) -> bool:
-    """Whether another process has the database locked."""
+def _is_for_thread(error: Exception | None) -> bool:
+    """Whether another process has the database locked, or a row is too large for the loop."""
     cause = None if error is None else error.__cause__
-    return isinstance(cause, sqlite3.OperationalError) and cause.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+    return isinstance(cause, sqlite3.Error) and getattr(cause, "sqlite_errorcode", 0) & 0xFF in _FOR_THREAD
 
 
 def _failure(exc: Exception, file: str) -> ThreadlineError:
