@@ -2,8 +2,8 @@
 
     model         the chat model, as LangChain knows one
     planner       with tools: which calls are next, and the answer when none are left
-    texts         without tools: quotes, JSON, or what it is
-    expression    what a question asks for, out of plain English; with `tokens`, `numbers` and `plan`
+    replies       without tools: quotes, JSON, or what it is
+    question      what a text asks for, out of plain English; of `tokens`, `numbers` and `expression`
 
 Nobody with a key needs to read it.
 """

@@ -21,8 +21,7 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import Field
 
 from .planner import arithmetic
-from .replies import Reply
-from .texts import in_text
+from .replies import Reply, in_text
 
 _NAME = "offline"
 _PIECE = re.compile(r"\s*\w{1,8}|\s*[^\w\s]{1,3}|\s+")
@@ -102,23 +101,11 @@ class OfflineChatModel(BaseChatModel):
             yield chunk
             await asyncio.sleep(self.delay)
 
-    def _generate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> ChatResult:
-        return generate_from_stream(self._stream(messages, stop, **kwargs))
+    def _generate(self, *args: Any, **kwargs: Any) -> ChatResult:
+        return generate_from_stream(self._stream(*args, **kwargs))
 
-    async def _agenerate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> ChatResult:
-        return await agenerate_from_stream(self._astream(messages, stop, **kwargs))
+    async def _agenerate(self, *args: Any, **kwargs: Any) -> ChatResult:
+        return await agenerate_from_stream(self._astream(*args, **kwargs))
 
 
 def _choice(chosen: str | dict[str, Any] | bool | None, names: Collection[str]) -> str | dict[str, Any] | None:

@@ -2,91 +2,103 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 
-from .numbers import ANY, END, SCALES, Number, said, spoken, written
+from .numbers import ANY, END, SCALES, digits, said, spoken, written
 
-_DIGITS = r"(?:[1-9][0-9]{0,2}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?|\.[0-9]+"
-_REFERENCE = r"that|it|this|ans|(?:the\s+)?(?:(?:previous|last)\s+)?(?:result|answer)"
 _OPERATORS = {
-    "exponentiate": rf"\*\*|\^|(?:(?:raised\s+)?to\s+the\s+power(?:\s+of)?|raised\s+to(?:\s+the)?){END}",
-    "add": rf"\+|(?:plus|added\s+to){END}",
-    "subtract": rf"[-−–]|minus{END}",
-    "multiply": rf"[*×·⋅∙]|(?:times|multiplied\s+by){END}",
-    "divide": rf"[/÷∕]|(?:divided\s+by|over){END}",
-    "subtracted": rf"subtracted\s+from{END}",
+    "exponentiate": ("**", rf"\*\*|\^|(?:(?:raised\s+)?to\s+the\s+power(?:\s+of)?|raised\s+to(?:\s+the)?){END}"),
+    "add": ("+", rf"\+|(?:plus|added\s+to){END}"),
+    "subtract": ("-", rf"[-−–]|(?:minus|negative){END}"),
+    "multiply": ("*", rf"[*×·⋅∙]|(?:times|multiplied\s+by){END}"),
+    "divide": ("/", rf"[/÷∕]|(?:divided\s+by|over){END}"),
 }
-_POWERS = {"squared": 2, "²": 2, "cubed": 3, "³": 3}
-UNARY: dict[str, tuple[str, Number]] = {
-    "square": ("exponentiate", 2),
-    "square of": ("exponentiate", 2),
-    "cube": ("exponentiate", 3),
-    "cube of": ("exponentiate", 3),
-    "square root of": ("exponentiate", 0.5),
-    "twice": ("multiply", 2),
-    "double": ("multiply", 2),
-    "triple": ("multiply", 3),
-    "half": ("divide", 2),
-    "half of": ("divide", 2),
-    "halve": ("divide", 2),
-}
+_POWERS = {"squared": "**2", "²": "**2", "cubed": "**3", "³": "**3"}
+_LISTS = {"sum of": "+", "difference of": "-", "difference between": "-", "product of": "*", "quotient of": "/"}
+_NOUNS = _LISTS | {"square root of": "**0.5", "square of": "**2", "cube of": "**3", "half of": "/2", "twice": "*2"}
+_VERBS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "raise": "**", "square": "**2", "double": "*2"}
 
 
 @dataclass(frozen=True)
-class Phrase:
-    """An operation whose operands are in a list: the words that join them, and how they are taken."""
+class Token:
+    """A piece of the text.
 
-    tool: str
-    joints: tuple[str, ...]
-    many: bool = False
-    swapped: bool = False
-    """The second operand comes first: subtract 3 from 10."""
-    continues: bool = False
-    """With one operand, the result before is the other."""
+    Args:
+        kind: What it is: number, operator, power (squared, cubed), noun (sum of, half of, ...), verb (add, double,
+            ...), joint (and, to, from, by, with), reference (that, ...), open, close, comma, stop, word,
+            unreadable or other.
+        text: As written.
+        start: Where it begins, in characters from the start of the text.
+        python: How Python writes a number (empty if it is too large), an operator, or a power. Of a noun or a verb, the
+            operator between its operands, or what comes after its one operand.
+    """
+
+    kind: str
+    text: str
+    start: int
+    python: str = ""
+
+    @property
+    def name(self) -> str:
+        return " ".join(self.text.lower().replace("’", "'").split()).removeprefix("the ")
+
+    @property
+    def starts_operand(self) -> bool:
+        """Whether nothing but an operand begins with it."""
+        return self.kind in ("number", "open", "noun", "reference") or (self.kind, self.python) == ("operator", "-")
+
+    @property
+    def reach(self) -> int:
+        """How near to its operands an operator stands: 2 for a power, 1 for a symbol, 0 for a word."""
+        return 2 if self.python[:2] == "**" else int(len(self.text) == 1)
 
 
-NOUNS = {
-    "sum of": Phrase("add", ("and",), many=True),
-    "total of": Phrase("add", ("and",), many=True),
-    "difference of": Phrase("subtract", ("and",)),
-    "difference between": Phrase("subtract", ("and",)),
-    "product of": Phrase("multiply", ("and",), many=True),
-    "quotient of": Phrase("divide", ("and",)),
-}
-VERBS = {
-    "add": Phrase("add", ("to", "and"), many=True, continues=True),
-    "subtract": Phrase("subtract", ("from",), swapped=True, continues=True),
-    "multiply": Phrase("multiply", ("by", "and", "with"), many=True),
-    "divide": Phrase("divide", ("by",)),
-    "raise": Phrase("exponentiate", ("to",)),
-}
+def tokens(text: str) -> Iterator[Token]:
+    """Split a text into its pieces."""
+    last = Token("stop", "", 0)
+    for match in _lexer().finditer(text):
+        kind = match.lastgroup or ""
+        # An expression goes on in the next line where the line cannot be its end.
+        if kind == "space" or (match[0] == "\n" and last.kind in ("operator", "open", "comma")):
+            continue
+        if match[0] in ("x", "X") and last.kind in ("number", "close"):
+            kind = "multiply"
+        last = _token(kind, match[0], match.start())
+        yield last
 
 
-def _phrases(names: Iterable[str]) -> str:
-    longest_first = (name.replace(" ", r"\s+") for name in sorted(names, key=len, reverse=True))
-    return rf"(?:{ANY(longest_first)}){END}"
+def _token(kind: str, text: str, start: int) -> Token:
+    token = Token(kind, text, start)
+    if kind in ("digits", "spoken"):
+        value = written(text) if kind == "digits" else said(token.name)
+        is_word = value is None and kind == "spoken"
+        return Token("word" if is_word else "number", text, start, "" if value is None else digits(value))
+    if kind in _OPERATORS:
+        return Token("operator", text, start, _OPERATORS[kind][0])
+    python = {"power": _POWERS, "noun": _NOUNS, "verb": _VERBS}.get(kind, {}).get(token.name, "")
+    return Token(kind, text, start, python)
 
 
 @cache
-def _lexer(spoken_and: bool) -> re.Pattern[str]:
+def _lexer() -> re.Pattern[str]:
     patterns = {
-        "space": r"(?u:[^\S\n]+)",
-        "other_number": r"0[xXbBoO][0-9a-fA-F]+|[0-9]{4}-[0-9]{2}-[0-9]{2}(?![0-9])",
-        "number": rf"(?:{_DIGITS})(?:[eE][-+]?[0-9]+)?(?:\s+(?:{ANY(SCALES)}){END})?",
-        "spoken": spoken(r"(?:and\s+)?" if spoken_and else "") + END,
-        **_OPERATORS,
+        "space": r"(?u:[^\S\n]+)|=(?=\s*(?:[=?.,;!\n]|what|$))",
+        # Among them bases other than ten, dates, and factorials.
+        "unreadable": r"0[xbo][0-9a-f]+|[0-9]{4}-[0-9]{2}-[0-9]{2}(?![0-9])|(?<=[0-9)])!"
+        r"|[%=<>√π∞∑∫≠≤≥$€£°#@&|~_\[\]{}\\']",
+        "digits": r"(?:(?:[1-9][0-9]{0,2}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?|\.[0-9]+)"
+        rf"(?:e[-+]?[0-9]+|\s+(?:{ANY(SCALES)}){END})?",
+        "spoken": spoken(),
+        **{kind: pattern for kind, (_, pattern) in _OPERATORS.items()},
         "power": rf"[²³]|(?:squared|cubed){END}",
-        "noun": rf"(?:the\s+)?{_phrases(NOUNS)}",
-        "unary_verb": rf"(?:halve|(?:square|cube|double|triple)(?=\s+(?:{_REFERENCE}){END})){END}",
-        "unary": rf"(?:the\s+)?{_phrases(UNARY)}",
-        "verb": _phrases(VERBS),
-        "reference": rf"(?:{_REFERENCE}){END}",
-        "sign": rf"negative{END}",
+        "noun": rf"(?:the\s+)?{_phrases(_NOUNS)}",
+        "verb": _phrases(_VERBS),
+        "joint": rf"(?:(?:,\s*)?and|to|from|by|with){END}",
+        "reference": rf"(?:that|it|this|ans|(?:the\s+)?(?:(?:previous|last)\s+)?(?:result|answer)){END}",
         "open": r"\(",
         "close": r"\)",
         "comma": ",",
-        "factorial": r"(?<=[0-9)])!(?=\s*[-?=+*/^)])",
         "stop": r"[.;?!\n]",
         "word": r"(?u:[^\W\d_]+(?:['’-][^\W\d_]+)*)",
         "other": r"(?s:.)",
@@ -96,53 +108,6 @@ def _lexer(spoken_and: bool) -> re.Pattern[str]:
     return re.compile(ANY(rf"(?P<{kind}>{pattern})" for kind, pattern in patterns.items()), flags)
 
 
-@dataclass(frozen=True)
-class Token:
-    """A piece of the text.
-
-    Args:
-        kind: What it is: number, operator, power (squared, cubed), unary (half of, ...), noun (sum of, ...), verb
-            (add, ...), reference (that, ...), sign (negative), open, close, comma, stop, word or other.
-        text: As written.
-        start: Where it begins, in characters from the start of the text.
-        value: Of a number its value, None if it is too large; of an operator, power or phrase what it does.
-    """
-
-    kind: str
-    text: str
-    start: int
-    value: Number | str | None = None
-
-    @property
-    def name(self) -> str:
-        return " ".join(self.text.lower().replace("’", "'").split())
-
-
-def tokens(text: str, *, spoken_and: bool = True) -> Iterator[Token]:
-    """Split a text into its pieces.
-
-    Args:
-        text: The text.
-        spoken_and: Whether "one hundred and five" is one number.
-    """
-    last = Token("stop", "", 0)
-    for match in _lexer(spoken_and).finditer(text):
-        kind = match.lastgroup or "other"
-        # An expression goes on in the next line where the line cannot be its end.
-        if kind == "space" or (match[0] == "\n" and last.kind in ("operator", "open", "comma")):
-            continue
-        last = _token(kind, match[0], match.start())
-        yield last
-
-
-def _token(kind: str, text: str, start: int) -> Token:
-    token = Token(kind, text, start)
-    if kind == "number":
-        return replace(token, value=written(text))
-    if kind == "spoken":
-        return replace(token, kind="number", value=said(token.name))
-    if kind in _OPERATORS:
-        return replace(token, kind="operator", value=kind)
-    if kind == "power":
-        return replace(token, value=_POWERS[token.name])
-    return replace(token, kind="other") if kind in ("other_number", "factorial") else token
+def _phrases(names: Iterable[str]) -> str:
+    longest_first = (name.replace(" ", r"\s+") for name in sorted(names, key=len, reverse=True))
+    return rf"(?:{ANY(longest_first)}){END}"

@@ -142,6 +142,21 @@ def test_a_number_needs_no_tools() -> None:
     assert (turn.rounds, turn.answer, turn.tools_used) == ([], "25 is 25 (twenty-five).", [])
 
 
+@pytest.mark.parametrize(
+    ("question", "rounds", "answer"),
+    [
+        ("+5 - --3", [[("subtract", 5, 3)]], "5 - --3 is 2 (two)."),
+        ("-(3 + 4) ** 2", [[("add", 3, 4)], [("exponentiate", 7, 2)], [("subtract", 0, 49)]], "-(3 + 4) ** 2 is -49"),
+        ("negative five", [], "-5 is -5 (minus five)."),
+        ("minus half of 3", [[("divide", 3, 2)], [("subtract", 0, 1.5)]], "-(3 / 2) is -1.5."),
+    ],
+)
+def test_signs(question: str, rounds: list[list[Call]], answer: str) -> None:
+    turn = ask(question)
+    assert turn.rounds == rounds
+    assert turn.answer.startswith(answer)
+
+
 def test_several_questions_are_answered_in_turn() -> None:
     turn = ask("What is 2+2, and what is 3*7? Then multiply the result by 2.")
     assert turn.rounds == [[("add", 2, 2), ("multiply", 3, 7)], [("multiply", 21, 2)]]
