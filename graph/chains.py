@@ -47,7 +47,7 @@ PASSAGES = (
     "A run writes a log of events, and every stream is a reader of that log with a cursor. A connection that is cut "
     "resumes from the last event it saw, with Last-Event-ID: nothing is lost and nothing comes twice.",
     "A client that disconnects does not end its run, unless it asked for on_disconnect=cancel.",
-    "Threads, runs and checkpoints are stored in SQLite, under .threadline, or in Postgres when DATABASE_URI is set.",
+    "Threads, runs and checkpoints are stored in SQLite, in the folder .threadline of the project.",
     "The agent calls tools until it knows the answer, and ends every turn with final_answer. max_iterations bounds the "
     "model calls of a turn.",
     "Without OPENAI_API_KEY and OPENAI_BASE_URL the agent uses the offline model, which only does arithmetic.",
