@@ -31,7 +31,7 @@ from fastapi import FastAPI
 
 from api.app import Threadline, create_app
 from api.cli.descriptors import share
-from api.cli.environment import read_settings
+from api.cli.environment import read_settings, unknown_settings
 from api.cli.http_protocol import limited
 from api.cli.reload import supervise
 from api.cli.terminal import fail, plain
@@ -180,6 +180,8 @@ def _run(options: ServeOptions, sockets: list[socket.socket]) -> None:
     """Serves on bound sockets; with --reload, in a process of its own."""
     settings = _settings(options)
     _configure_logging(settings)
+    for complaint in unknown_settings():
+        logger.warning(complaint)
     try:
         descriptors = share(settings)
     except ThreadlineError as exc:
@@ -232,7 +234,8 @@ def _bind(host: str, port: int) -> socket.socket:
         listener = socket.create_server((host, port), family=family, backlog=2048)
     except OSError as exc:
         if exc.errno == errno.EADDRINUSE:
-            fail(f"Port {port} is taken: something else listens on {host}:{port}. Choose another with --port.")
+            hint = "Choose another with --port, or with PORT= of make."
+            fail(f"Port {port} is taken: something else listens on {host}:{port}. {hint}")
         fail(f"Cannot listen on {host}:{port}: {exc.strerror or exc}.")
     # Accepted connections inherit it; asyncio sets it itself only on sockets whose protocol is named.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -260,13 +263,18 @@ def _announce(threadline: Threadline, url: str) -> None:
         "",
         "Try it:",
         f"  curl -N -X POST {url}/agents/{first}/stream "
-        f"-H 'content-type: application/json' -d {shlex.quote(_QUESTION)}",
+        f"-H 'content-type: application/json'{_key_header(threadline)} -d {shlex.quote(_QUESTION)}",
         "",
         "Ctrl-C stops it.",
     ]
     typer.echo("\n".join(lines))
     if threadline.authority is None:
         _tell_openness(str(threadline.settings.host))
+
+
+def _key_header(threadline: Threadline) -> str:
+    """What a caller has to show, where keys are asked for; what `auth.path` asks for is its own affair."""
+    return " -H 'x-api-key: YOUR-KEY'" if threadline.settings.api_keys.get_secret_value() else ""
 
 
 def _tell_openness(host: str) -> None:

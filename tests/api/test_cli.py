@@ -267,6 +267,19 @@ def test_a_bad_setting_names_its_variable(folder: Path) -> None:
     assert "Traceback" not in err
 
 
+def test_serve_names_variables_that_set_nothing(folder: Path) -> None:
+    mistyped = {"THREADLINE_API_KEYES": "me:the-key", "THREADLINE_SERVICE_HOST": "10.0.0.1", "THREADLINE_API_KEY": "k"}
+    with serving(folder, **mistyped) as (process, _):
+        told = [process.stderr.readline().decode() for _ in range(2)]  # type: ignore[union-attr]
+    assert told[0].endswith("of 'THREADLINE_API_KEYES', which has no effect: THREADLINE_API_KEYS is.\n")
+    assert "no authentication" in told[1]
+
+
+def test_serve_shows_how_to_call_it_with_a_key(folder: Path) -> None:
+    with serving(folder, THREADLINE_API_KEYS="me:the-key") as (process, _):
+        assert "-H 'x-api-key: YOUR-KEY'" in read_until(process.stdout, r"curl .*")[0]
+
+
 def test_serve_beyond_loopback_warns(folder: Path) -> None:
     with serving(folder, "--host", "0.0.0.0") as (process, url):
         assert url.startswith("http://127.0.0.1:")
