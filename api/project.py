@@ -35,10 +35,12 @@ class Project:
     Args:
         root: the folder of langgraph.json.
         roots: it, and the folders among `dependencies`.
+        absent: those among them that are written as folders, and are none.
     """
 
     root: Path
     roots: tuple[Path, ...]
+    absent: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, root: Path, dependencies: Iterable[str]) -> "Project":
@@ -48,8 +50,10 @@ class Project:
             root: its folder.
             dependencies: as they stand in it; those that are no folders are packages to install.
         """
-        folders = (root, *((root / each).resolve() for each in dependencies))
-        return cls(root, tuple(dict.fromkeys(folder for folder in folders if folder.is_dir())))
+        folders = {each: (root / each).resolve() for each in dependencies}
+        there = dict.fromkeys(folder for folder in (root, *folders.values()) if folder.is_dir())
+        absent = (each for each, folder in folders.items() if each.startswith((".", "/")) and not folder.is_dir())
+        return cls(root, tuple(there), tuple(absent))
 
     def enter(self) -> None:
         """Makes the project's modules importable: after what is installed, before other projects' folders."""

@@ -217,6 +217,8 @@ def load(path: Path) -> dict[str, GraphEntry]:
     for complaint in _set_env(document.get("env"), root):
         logger.warning(complaint)
     project = _project(document, root)
+    for folder in project.absent:
+        logger.warning("langgraph.json: the folder %r of 'dependencies' does not exist.", folder)
     project.enter()
     return {graph_id: _load_entry(graph_id, spec, project) for graph_id, spec in document["graphs"].items()}
 
@@ -230,7 +232,7 @@ def read_config(path: Path) -> dict[str, Any]:
     try:
         document = loads(path.read_bytes())
     except FileNotFoundError:
-        raise ConfigError(f"{path} does not exist. Name another file with --config.") from None
+        raise ConfigError(f"{path} does not exist. Name another file with --config or THREADLINE_CONFIG.") from None
     except ValueError as exc:
         raise ConfigError(f"{path} is not JSON: {exc}.") from exc
     graphs = document.get("graphs") if isinstance(document, dict) else None

@@ -109,6 +109,11 @@ async def test_dependencies_are_importable(folder: Path) -> None:
     assert (await _run(path))[0] == {"number": 2}
 
 
+def test_a_dependency_that_is_no_folder_is_named(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    load(_write(folder, {"plus": "plus_graphs:compiled"}, dependencies=[".", "./lib", "langchain_openai"]))
+    assert caplog.messages == ["langgraph.json: the folder './lib' of 'dependencies' does not exist."]
+
+
 _FILE = "PLUS_FILE=file\nPLUS_BOTH=file\nPLUS_EMPTY=\nPLUS_BARE\nPLUS_OF=${PLUS_BOTH}!\n"
 _VARIABLES = ("PLUS_FILE", "PLUS_BOTH", "PLUS_EMPTY", "PLUS_BARE", "PLUS_OF")
 
