@@ -12,7 +12,7 @@ set -euo pipefail
 url=${1:-http://127.0.0.1:2024}
 
 ask() {
-    curl -sN "$url/agents/retrieve/events" \
+    curl -sSN "$url/agents/retrieve/events" \
         -d "{\"input\": \"Does a client that disconnects end its run?\", $1}" |
         sed -n 's/^event: \(on_.*\)/\1/p' | uniq | paste -sd ' '
 }

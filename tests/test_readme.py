@@ -11,10 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import typer
+
+from api.cli import app
+from api.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 COPIED = ("Makefile", "pyproject.toml", "uv.lock", "langgraph.json", "README.md")
 SERVER = "make run"
+PREFIX = "THREADLINE_"
 
 _BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```\n(?:\s*```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL)
 _VARYING = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|call_[0-9a-f]{32}")
@@ -106,3 +111,21 @@ def test_every_command_is_found() -> None:
         "```python"
     )
     assert sum(bool(block.output) for block in BLOCKS) >= 8
+
+
+def _section(heading: str) -> str:
+    _, _, rest = (ROOT / "README.md").read_text().partition(f"\n### {heading}\n")
+    return rest.partition("\n### ")[0]
+
+
+def test_table_of_settings_has_every_setting() -> None:
+    first_cells = " ".join(re.findall(r"^\| (`.*?) \|", _section("Settings"), re.MULTILINE))
+    assert {name.upper() for name in Settings.model_fields} == set(re.findall(r"`([A-Z_]+)`", first_cells)) - {PREFIX}
+
+
+def test_every_option_of_the_command_line_is_named() -> None:
+    section = _section("The command line")
+    for command in typer.main.get_command(app).commands.values():  # type: ignore[attr-defined]
+        for parameter in command.params:
+            for option in parameter.opts:
+                assert not option.startswith("--") or f"[{option}]" in section, f"{command.name} {option}"
