@@ -4,7 +4,7 @@ A graph that a factory makes is not known before the run: there it is the execut
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, get_type_hints
+from typing import Any, get_origin, get_type_hints
 
 from langchain_core.messages.utils import convert_to_messages
 from langchain_core.runnables import Runnable
@@ -91,7 +91,9 @@ def fitted_input(graph: Runnable[Any, Any], value: Any) -> Any:
     Raises:
         InvalidRequestError: it does not fit.
     """
-    fields = get_type_hints(graph.builder.input_schema) if isinstance(graph, CompiledStateGraph) else None
+    schema = graph.builder.input_schema if isinstance(graph, CompiledStateGraph) else None
+    # A state may be a list of messages, say, and no class.
+    fields = get_type_hints(schema) if isinstance(schema, type) and get_origin(schema) is None else None
     if not fields:
         return value
     if isinstance(value, str | list):

@@ -150,7 +150,7 @@ class _Ask:
         return cls(context, prompt, repairs(history, sound), must_answer, steps)
 
     def update(self, reply: AIMessage) -> dict[str, list[BaseMessage]]:
-        replied = [as_answer(reply, self.steps)] if self.must_answer else mended(reply)
+        replied = [as_answer(reply, self.steps)] if self.must_answer else mended(reply, self.prompt)
         return {"messages": [*self.repairs, *replied]}
 
 

@@ -1,6 +1,6 @@
 """Makes of any reply one that the loop can act on.
 
-    calls whose ids are missing or doubled      get ids of their own
+    calls whose ids are missing or taken        get ids of their own
     calls whose arguments cannot be read        stay, without arguments, each with an error as its result
     nothing at all                              is marked as no answer, so that the model is asked again
     calls where only an answer may come         are taken out; without a text, words stand in for the answer
@@ -24,9 +24,14 @@ from .tool_errors import short
 _CALL_BLOCKS = frozenset({"tool_call", "invalid_tool_call", "tool_use", "function_call"})
 
 
-def mended(reply: AIMessage) -> list[BaseMessage]:
-    """Return a reply that may call tools, and the results of the calls in it that cannot be made."""
-    sound, errors = _with_sound_calls(reply)
+def mended(reply: AIMessage, conversation: Sequence[BaseMessage]) -> list[BaseMessage]:
+    """Return a reply that may call tools, and the results of the calls in it that cannot be made.
+
+    Args:
+        reply: What the model said.
+        conversation: What was said before. Servers that number the calls of each reply would use its ids again.
+    """
+    sound, errors = _with_sound_calls(reply, _call_ids(conversation) if reply.tool_calls else set())
     if not sound.tool_calls and not sound.text.strip() and FINAL_ANSWER not in sound.additional_kwargs:
         marker = {FINAL_ANSWER: {"error": "the reply was empty"}}
         sound = sound.model_copy(update={"additional_kwargs": sound.additional_kwargs | marker})
@@ -54,16 +59,21 @@ def failure(message: BaseMessage) -> str | None:
     return str(marker["error"]) if marker and "error" in marker and not message.text.strip() else None
 
 
-def _with_sound_calls(reply: AIMessage) -> tuple[AIMessage, Sequence[ToolMessage]]:
+def _call_ids(messages: Sequence[BaseMessage]) -> set[str | None]:
+    return {call["id"] for message in messages if isinstance(message, AIMessage) for call in message.tool_calls}
+
+
+def _with_sound_calls(reply: AIMessage, taken: set[str | None]) -> tuple[AIMessage, Sequence[ToolMessage]]:
     """Give each call an id of its own, and answer those whose arguments could not be read.
 
     Providers only take a result that belongs to a call, so such a call stays in the message, without arguments.
     """
     ids = [call["id"] for call in reply.tool_calls]
     cut_off = _is_cut_off(reply)
-    if not reply.invalid_tool_calls and not cut_off and all(ids) and len(set(ids)) == len(ids):
+    distinct = all(ids) and len(set(ids)) == len(ids) and taken.isdisjoint(ids)
+    if not reply.invalid_tool_calls and not cut_off and distinct:
         return reply, ()
-    taken: set[str | None] = {None, ""}
+    taken |= {None, ""}
     sound: list[ToolCall] = []
     errors: list[ToolMessage] = []
     for call in (*reply.tool_calls, *reply.invalid_tool_calls):

@@ -4,18 +4,22 @@ A call and its result are told when a node has written them, a message as it com
 node has written it. What was there before the run is not told, should a node write its whole history again.
 """
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields, is_dataclass
 from typing import Any
 from uuid import UUID
 
-from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage, convert_to_messages
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, LLMResult
-from langgraph.errors import GraphBubbleUp, GraphInterrupt
-from langgraph.types import Command
+from langgraph.errors import GraphBubbleUp, GraphInterrupt, ParentCommand
+from langgraph.types import Command, Overwrite
+from pydantic import BaseModel
 
 from .events import End, Error, Event, ToolCall, ToolResult
 from .run_tree import Place, RunTree, Voice
 from .speech import Message, Speech
+from .tool_calls import ToolCalls
 
 
 class Story:
@@ -33,8 +37,10 @@ class Story:
         self._resuming = False
         self._interrupted = False
         self._told: set[str] = set()
-        self._calls: set[str] = set()
-        self._results: set[str] = set()
+        self._nameless: Counter[str] = Counter()
+        """Texts told of messages that get their ids later, and how often."""
+        self._handed: Any = None
+        self._calls = ToolCalls()
         self._tools_used: dict[str, None] = {}
 
     def chain_starts(
@@ -76,16 +82,10 @@ class Story:
             told: Whether texts in it are among that.
             unanswered: Whether calls in it may still get results.
         """
-        for message in messages_in(given):
-            if isinstance(message, AIMessage):
-                ids = {call["id"] or "" for call in message.tool_calls}
-                self._calls |= ids
-                if not unanswered:
-                    self._results |= ids
-                if told and message.id:
-                    self._told.add(message.id)
-            elif isinstance(message, ToolMessage):
-                self._results.add(message.tool_call_id)
+        earlier = list(messages_in(given))
+        self._calls.note_earlier(earlier, unanswered=unanswered)
+        if told:
+            self._told |= {message.id for message in earlier if isinstance(message, AIMessage) and message.id}
 
     def chain_ends(self, run_id: UUID, outputs: Any) -> Iterator[Event]:
         """What a node has written is told; the handler's own run ends the story."""
@@ -94,8 +94,7 @@ class Story:
             return
         place = self._runs.end(run_id)
         if place.graph is not None:
-            for message in messages_in(outputs):
-                yield from self._written(message, place)
+            yield from self._writes(outputs, place)
             if place.node == run_id:
                 self._said.pop(run_id, None)
 
@@ -110,6 +109,8 @@ class Story:
             yield Error(error)
             return
         place = self._runs.end(run_id)
+        if isinstance(error, ParentCommand) and place.graph is not None:
+            yield from self._hands_over(error.args[0].update, place)
         if place.node == run_id:
             self._said.pop(run_id, None)
         if (broken_off := self._speaking.pop(run_id, None)) is not None:
@@ -158,34 +159,38 @@ class Story:
             if run_id == self._runs.root:
                 yield from self._ends(whole)
 
-    def _written(self, message: BaseMessage, place: Place) -> Iterator[Event]:
-        match message:
-            case AIMessage() if message.tool_calls:
-                yield from self._called(message)
-            case AIMessage() if place.voice is Voice.SURE:
-                yield from self._spoken(message, self._said.get(place.node, []))
-            case ToolMessage() if message.tool_call_id not in self._results:
-                self._results.add(message.tool_call_id)
-                if message.name:
-                    self._tools_used[message.name] = None
-                yield from self._speech.happen(
-                    ToolResult(message.tool_call_id, message.name, message.content, message.status)
-                )
+    def _hands_over(self, update: Any, place: Place) -> Iterator[Event]:
+        """A node writes to a graph around its own; on the way there it is an error of every run that it leaves."""
+        if update is not self._handed:
+            self._handed = update
+            yield from self._writes(update, place)
 
-    def _called(self, message: AIMessage) -> Iterator[Event]:
-        for call in message.tool_calls:
-            id_ = call["id"] or ""
-            # A call whose result is known was told by the run before, which was interrupted.
-            if id_ not in self._calls and id_ not in self._results:
-                self._calls.add(id_)
-                yield from self._speech.happen(ToolCall(id_, call["name"], call["args"]))
+    def _writes(self, outputs: Any, place: Place) -> Iterator[Event]:
+        write = list(messages_in(outputs))
+        for message in write:
+            match message:
+                case AIMessage() if message.tool_calls:
+                    yield from self._called(message, write)
+                case AIMessage() if place.voice is Voice.SURE:
+                    yield from self._spoken(message, self._said.get(place.node, []))
+                case ToolMessage() if self._calls.is_new(message, write):
+                    yield from self._returned(message)
+
+    def _called(self, message: AIMessage, write: Sequence[BaseMessage] = ()) -> Iterator[Event]:
+        for call in self._calls.new_calls(message, write):
+            yield from self._speech.happen(ToolCall(call["id"] or "", call["name"], call["args"]))
+
+    def _returned(self, message: ToolMessage) -> Iterator[Event]:
+        if message.name:
+            self._tools_used[message.name] = None
+        yield from self._speech.happen(ToolResult(message.tool_call_id, message.name, message.content, message.status))
 
     def _spoken(self, message: AIMessage, said: list[Message]) -> Iterator[Event]:
         """A message that counts, whole: told, or what is left of it."""
         text = message.text
         known = next((each for each in said if message.id and each.id == message.id), None)
         if known is None:
-            if message.id and message.id in self._told:
+            if message.id and (message.id in self._told or self._was_nameless(message)):
                 return
             # A node that writes a model's text anew writes what has been said.
             anew = (each for each in said if text and not each.written and not each.silent and each.said() == text)
@@ -193,10 +198,20 @@ class Story:
         known.written = True
         if message.id:
             self._told.add(message.id)
+        else:
+            self._nameless[text] += 1
         before = known.said()
         if text.startswith(before) and len(text) > len(before):
             yield from self._speech.say(known, text[len(before) :])
         yield from self._speech.count(known)
+
+    def _was_nameless(self, message: AIMessage) -> bool:
+        """Tell whether a message is one that was told when it had no id yet."""
+        found = self._nameless[message.text] > 0
+        if found:
+            self._nameless[message.text] -= 1
+            self._told.add(message.id or "")
+        return found
 
     def _ends(self, outputs: Any) -> Iterator[Event]:
         yield from self._speech.flush()
@@ -207,6 +222,8 @@ class Story:
             return
         said = self._speech.answer()
         answer, tools_used = _answer_in(outputs)
+        if not said and answer is None:
+            answer = _last_text(outputs)
         if answer and answer.startswith(said):
             rest = Message(counts=True, ended=True)
             yield from self._speech.say(rest, answer[len(said) :]) if answer != said else ()
@@ -226,21 +243,57 @@ def _answer_in(outputs: Any) -> tuple[str | None, list[str] | None]:
     return None, None
 
 
+def _last_text(outputs: Any) -> str | None:
+    """Return the answer of a graph that said nothing: a node's result came from a cache, say."""
+    last = next(reversed([*messages_in(outputs)]), None)
+    return last.text or None if isinstance(last, AIMessage) and not last.tool_calls else None
+
+
 def messages_in(value: Any) -> Iterator[BaseMessage]:
-    """Find the messages in a state or in what a node returned: an update, commands, or a list of either."""
+    """Find the messages in a state or in what a node returned: an update in any form that LangGraph takes, commands, or
+    a list of these. Under "messages", what is written as a dict or a tuple is a message too.
+    """
     match value:
         case BaseMessage():
             yield value
         case Command():
             yield from messages_in(value.update)
-        case dict():
-            for item in value.values():
-                if isinstance(item, BaseMessage | list):
-                    yield from messages_in(item)
+        case Overwrite():
+            yield from messages_in(value.value)
+        case (str(name), item):
+            yield from _messages_under(name, item)
         case list() | tuple():
             for item in value:
-                if isinstance(item, BaseMessage | Command | dict):
+                if not isinstance(item, str | list):
                     yield from messages_in(item)
+        case _:
+            for name, item in _written_in(value):
+                yield from _messages_under(name, item)
+
+
+def _written_in(value: Any) -> Iterable[tuple[Any, Any]]:
+    if isinstance(value, dict):
+        return value.items()
+    if isinstance(value, BaseModel):
+        return iter(value)
+    if is_dataclass(value):
+        return [(each.name, getattr(value, each.name)) for each in fields(value)]
+    return ()
+
+
+def _messages_under(name: Any, written: Any) -> Iterable[BaseMessage]:
+    if name == "messages":
+        return _as_messages(written)
+    return messages_in(written) if isinstance(written, BaseMessage | list | Overwrite) else ()
+
+
+def _as_messages(written: Any) -> Sequence[BaseMessage]:
+    given = written.value if isinstance(written, Overwrite) else written
+    given = given if isinstance(given, list) else [given]
+    try:
+        return convert_to_messages(given)
+    except (ValueError, TypeError, KeyError, NotImplementedError, AttributeError):  # no messages, whatever their name
+        return [message for message in given if isinstance(message, BaseMessage)]
 
 
 def reasoning_in(message: AIMessage) -> str:

@@ -15,15 +15,16 @@ that are written side by side come one after the other. The answer equals the to
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, ToolMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, ToolMessage, convert_to_messages
 from langchain_core.messages.ai import UsageMetadata, add_ai_message_chunks
-from langgraph.types import Interrupt
+from langgraph.types import Interrupt, Overwrite
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.configs import Written
 from api.errors import RunError
 from api.events import END, Entry, Event, end, entry
 from api.protocols.speech import Message, Speech
+from api.protocols.tool_calls import ToolCalls
 from api.schemas import EndStatus, Json, OnDisconnect, Run
 from api.serde import dumps, loads
 
@@ -157,8 +158,9 @@ class NativeFold:
         """Those that came in pieces in this superstep, by id."""
         self._told: set[str] = set()
         """Ids of messages that need not be told any more."""
-        self._calls: set[str] = set()
-        self._results: set[str] = set()
+        self._nameless = False
+        """Whether a message was told that gets its id from the state."""
+        self._calls = ToolCalls()
         self._tools_used: dict[str, None] = {}
         self._final: Mapping[str, Any] | None = None
         self._final_tools: dict[str, None] | None = None
@@ -169,7 +171,7 @@ class NativeFold:
     @property
     def tools_run(self) -> bool:
         """Whether calls wait for their results: what a model writes meanwhile is inside a tool."""
-        return bool(self._calls - self._results)
+        return self._calls.waiting
 
     def begin(self, run: Run) -> Iterator[Entry]:
         """The first event."""
@@ -247,7 +249,7 @@ class NativeFold:
         """For a graph that said nothing: its last message, or its whole output if it has no messages."""
         if isinstance(self.values, dict) and (messages := self.values.get("messages")):
             last = messages[-1]
-            return str(last.text) if isinstance(last, AIMessage) else ""
+            return str(last.text) if isinstance(last, AIMessage) and not last.tool_calls else ""
         return self.values
 
     def _say(self, text: str) -> Sequence[Entry]:
@@ -264,6 +266,9 @@ class NativeFold:
                 self._note_earlier(values, told=self.speaks(namespace))
             if self._again and not namespace:
                 self._note_final(values)
+        elif self._nameless and self.speaks(namespace):
+            self._nameless = False
+            self._told |= _spoken_in(messages_in(values))
         if namespace:
             return ()
         if isinstance(values, dict) and _INTERRUPT in values:
@@ -275,17 +280,10 @@ class NativeFold:
 
     def _note_earlier(self, values: Any, *, told: bool) -> None:
         """What is there when a graph begins is not this run's, should a node write its whole history again."""
-        for message in messages_in(values):
-            match message:
-                case AIMessage():
-                    ids = {call["id"] for call in message.tool_calls if call["id"]}
-                    self._calls |= ids
-                    if not self._resuming:
-                        self._results |= ids
-                    if told and message.id:
-                        self._told.add(message.id)
-                case ToolMessage():
-                    self._results.add(message.tool_call_id)
+        earlier = list(messages_in(values))
+        self._calls.note_earlier(earlier, unanswered=self._resuming or self._again)
+        if told:
+            self._told |= _spoken_in(earlier)
 
     def _note_final(self, written: Any) -> None:
         """What a graph itself names its answer, and the tools that it used for it."""
@@ -369,14 +367,18 @@ class NativeFold:
             for value in written if isinstance(written, list) else (written,):
                 if not namespace:
                     self._note_final(value)
-                for message in messages_in(value):
-                    yield from self._written(message, _path(namespace, node), surely=surely)
+                messages = list(messages_in(value))
+                for message in messages:
+                    yield from self._written(message, messages, _path(namespace, node), surely=surely)
 
-    def _written(self, message: BaseMessage, path: tuple[str, ...], *, surely: bool) -> Iterator[Entry]:
+    def _written(
+        self, message: BaseMessage, write: Sequence[BaseMessage], path: tuple[str, ...], *, surely: bool
+    ) -> Iterator[Entry]:
         """A message that a node has written.
 
         Args:
             message: it.
+            write: all that was written with it.
             path: the node, below those that it is in.
             surely: whether the root's state has it then.
         """
@@ -384,24 +386,20 @@ class NativeFold:
             case AIMessage() if message.tool_calls:
                 if (begun := self._messages.get(message.id or "")) is not None:
                     yield from self._speech.end(begun)
-                yield from self._called(message)
+                yield from self._called(message, write)
             case AIMessage() if surely:
                 yield from self._spoken(message, path)
             case ToolMessage():
-                yield from self._returned(message)
+                yield from self._returned(message, write)
 
-    def _called(self, message: AIMessage) -> Iterator[Entry]:
-        for call in message.tool_calls:
-            # A call whose result is known was told by the run before, which was interrupted.
-            if call["id"] not in self._calls and call["id"] not in self._results:
-                self._calls.add(call["id"] or "")
-                told = entry("tool_call", {"id": call["id"], "name": call["name"], "args": call["args"]})
-                yield from self._speech.happen((told,), is_call=True)
+    def _called(self, message: AIMessage, write: Sequence[BaseMessage] = ()) -> Iterator[Entry]:
+        for call in self._calls.new_calls(message, write):
+            told = entry("tool_call", {"id": call["id"], "name": call["name"], "args": call["args"]})
+            yield from self._speech.happen((told,), is_call=True)
 
-    def _returned(self, message: ToolMessage) -> Iterator[Entry]:
-        if message.tool_call_id in self._results:
+    def _returned(self, message: ToolMessage, write: Sequence[BaseMessage] = ()) -> Iterator[Entry]:
+        if not self._calls.is_new(message, write):
             return
-        self._results.add(message.tool_call_id)
         if message.name:
             self._tools_used[message.name] = None
         payload = {
@@ -421,12 +419,14 @@ class NativeFold:
         if begun is None:
             if message_id in self._told:
                 return
-            self._told.add(message_id)
             begun = self._same(text, path) or Message()
             if begun.waiting == [] and not begun.text:
                 yield from self._thought(begun, message)
         begun.written = True
-        self._told.add(message_id)
+        if message_id:
+            self._told.add(message_id)
+        else:
+            self._nameless = True
         said = begun.said()
         if text.startswith(said) and len(text) > len(said):
             yield from self._speech.piece(begun, text[len(said) :])
@@ -468,18 +468,33 @@ def reasoning(message: AIMessage) -> str:
     return "".join(str(block.get("reasoning", "")) for block in message.content_blocks if block["type"] == "reasoning")
 
 
+def _spoken_in(messages: Iterable[BaseMessage]) -> set[str]:
+    return {message.id for message in messages if isinstance(message, AIMessage) and message.id}
+
+
 def messages_in(value: Any) -> Iterator[BaseMessage]:
-    """Messages in a state or an update, whatever the channel is called."""
+    """Messages in a state or an update, whatever the channel is called; dicts and tuples only in `messages`."""
     if isinstance(value, BaseMessage):
         yield value
     elif isinstance(value, Mapping):
-        for item in value.values():
-            if isinstance(item, BaseMessage):
-                yield item
-            elif isinstance(item, list):
-                yield from (message for message in item if isinstance(message, BaseMessage))
+        for name, item in value.items():
+            if name == "messages":
+                yield from _as_messages(item)
+            elif isinstance(item, BaseMessage | list | Overwrite):
+                yield from messages_in(item)
+    elif isinstance(value, Overwrite):
+        yield from messages_in(value.value)
     elif isinstance(value, list):
         yield from (message for message in value if isinstance(message, BaseMessage))
+
+
+def _as_messages(written: Any) -> Sequence[BaseMessage]:
+    given = written.value if isinstance(written, Overwrite) else written
+    given = given if isinstance(given, list) else [given]
+    try:
+        return convert_to_messages(given)
+    except (ValueError, TypeError, KeyError, NotImplementedError, AttributeError):  # no messages, whatever their name
+        return [message for message in given if isinstance(message, BaseMessage)]
 
 
 def _custom(payload: Any) -> Entry:

@@ -2,31 +2,37 @@
 
 import operator
 from collections.abc import Callable
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from typing import Annotated, Any, TypedDict
 
+from langchain.agents import create_agent
 from langchain_core.callbacks import adispatch_custom_event, dispatch_custom_event
-from langchain_core.messages import AIMessage, AnyMessage, ToolMessage
+from langchain_core.messages import AIMessage, AnyMessage, ToolMessage, convert_to_messages
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.config import get_stream_writer
 from langgraph.graph import END, START, MessagesState, StateGraph
-from langgraph.types import Command, RetryPolicy, interrupt
+from langgraph.graph.message import add_messages
+from langgraph.types import Command, Overwrite, RetryPolicy, interrupt
+from pydantic import BaseModel
 
 from graph import State, build_graph
+from graph.tools import TOOLS
 from tests.api.graphs import GATES, Scripted
-from tests.graph.scripted import Reply, ScriptedModel, answer, call
+from tests.graph.scripted import Reply, ScriptedModel, answer, call, say
 
 Nodes = dict[str, Any]
 
 
 def script(*replies: Reply) -> ScriptedModel:
-    """A model that says the same in every turn: of its script, the first call that has no result yet, or the answer."""
+    """A model that says the same in every turn: of its script, the first call that is not made yet, or the answer."""
 
     def reply(messages: list[Any]) -> Reply:
         turn = messages[max(at for at, message in enumerate(messages) if message.type == "human") :]
-        called = {message.tool_call_id for message in turn if message.type == "tool"}
-        return next(reply for reply in replies if not {id_ for *_, id_ in reply.calls} & called)
+        made = [(call["name"], call["args"]) for message in turn if message.type == "ai" for call in message.tool_calls]
+        return next(reply for reply in replies if not any((name, args) in made for name, args, _ in reply.calls))
 
     return ScriptedModel(reply, repeats=True)
 
@@ -95,9 +101,15 @@ deep = in_sequence({"middle": in_sequence({"calc": adds("ann", 2, 3)})})
 called = in_sequence({"ask": calling(adds("ann", 2, 3), last)})
 called_whole = in_sequence({"ask": calling(adds("ann", 2, 3), whole)})
 called_sync = in_sequence({"ask": sync_calling(adds("ann", 2, 3))})
-called_with_saver = in_sequence(
-    {"ask": calling(adds("ann", 2, 3, checkpointer=InMemorySaver()), last, configurable={"thread_id": "its own"})}
-)
+
+
+async def ask_on_a_thread(state: MessagesState) -> dict[str, Any]:
+    """Asks an agent that has a thread of its own."""
+    agent = adds("ann", 2, 3, checkpointer=InMemorySaver())
+    return {"messages": last(await agent.ainvoke(state, {"configurable": {"thread_id": "its own"}}))}
+
+
+called_with_saver = in_sequence({"ask": ask_on_a_thread})
 rewritten = in_sequence({"ask": calling(adds("ann", 2, 3), lambda result: AIMessage(result["messages"][-1].text))})
 tagged = in_sequence({"ask": calling(adds("ann", 2, 3), last, tags=["answer"])})
 twice = in_sequence({"first": adds("ann", 2, 3), "then": adds("bob", 4, 5)})
@@ -106,6 +118,74 @@ same_twice = in_sequence({"first": says("Well. "), "then": says("So.")})
 parallel = side_by_side({"left": says("all the words on the left "), "right": says("and those on the right ")})
 echoed = side_by_side({"aloud": says("The same."), "written": lambda _: {"messages": [AIMessage("The same.")]}})
 parallel_agents = side_by_side({"left": adds("ann", 2, 3), "right": calling(adds("bob", 4, 5), last)})
+
+called_with_config = in_sequence({"ask": calling(adds("ann", 2, 3).with_config(tags=["answer"]), last)})
+
+
+def numbered() -> Any:
+    """An agent of LangChain's, whose model numbers the calls of each of its replies, as some servers do."""
+    replies = [call(("add", {"x": x, "y": x}, "call_0")) for x in (1, 2)]
+    return create_agent(script(*replies, say("Both are done.")), list(TOOLS))
+
+
+numbered_alone = numbered()
+numbered_node = in_sequence({"calc": numbered()})
+numbered_called = in_sequence({"ask": calling(numbered(), whole)})
+
+_turn: list[Any] = [
+    {"role": "assistant", "content": "", "tool_calls": [{"type": "tool_call", "name": "look", "args": {}, "id": "c1"}]},
+    {"role": "tool", "content": "r", "tool_call_id": "c1", "name": "look"},
+    ("ai", "done"),
+]
+
+
+@dataclass
+class Written:
+    messages: Annotated[list[AnyMessage], add_messages] = dataclass_field(default_factory=list)
+
+
+class Modelled(BaseModel):
+    messages: Annotated[list[AnyMessage], add_messages] = []
+
+
+SHAPES: dict[str, Any] = {
+    "dicts": lambda: {"messages": _turn},
+    "overwrite": lambda: {"messages": Overwrite([*convert_to_messages(_turn[:2]), AIMessage("done", id="a1")])},
+    "pairs": lambda: Command(update=[("messages", convert_to_messages(_turn))]),
+    "dataclass": lambda: Written(convert_to_messages(_turn)),
+    "model": lambda: Modelled(messages=convert_to_messages(_turn)),
+    "parent": lambda: Command(update={"messages": convert_to_messages(_turn)}, graph=Command.PARENT, goto="after"),
+}
+"""A whole turn, in the forms in which a node may write it."""
+
+
+def writing(shape: str) -> Any:
+    """A graph whose node, of a graph that is a node, writes a turn in some form; a later one writes all there is."""
+
+    def write(_: Any) -> Any:
+        return SHAPES[shape]()
+
+    state = {"dataclass": Written, "model": Modelled}.get(shape, MessagesState)
+    inner = StateGraph(state).add_node("write", write).add_edge(START, "write").compile()
+    builder = StateGraph(MessagesState).add_node("turn", inner, destinations=("after",)).add_edge(START, "turn")
+    if shape != "parent":
+        builder.add_edge("turn", "after")
+    return builder.add_node("after", lambda state: {"messages": state["messages"]}).compile()
+
+
+written_dicts = writing("dicts")
+written_overwrite = writing("overwrite")
+written_pairs = writing("pairs")
+written_dataclass = writing("dataclass")
+written_model = writing("model")
+written_parent = writing("parent")
+
+listed = in_sequence({"speak": lambda _: [AIMessage("all listed")]}, Annotated[list[AnyMessage], add_messages])
+"""A state that is a list, and no class."""
+
+asks_last = in_sequence(
+    {"ask": lambda _: {"messages": [AIMessage("I look.", tool_calls=[{"name": "look", "args": {}, "id": "c1"}])]}}
+)
 
 whole_turn = in_sequence(
     {
@@ -171,6 +251,16 @@ async def note_from_state(state: Noted) -> dict[str, Any]:
     return {"notes": "noted"}
 
 
+_agent = adds("secret helper", 2, 3)
+
+
+async def note_from_agent(state: Noted) -> dict[str, Any]:
+    """Has an agent work for it, and uses what it says for itself."""
+    result = await _agent.ainvoke({"messages": state["messages"]})
+    return {"notes": result["final_answer"]["answer"]}
+
+
+helped_by_agent = in_sequence({"note": note_from_agent, "speak": says("The public answer.")}, Noted)
 helped = in_sequence({"note": note, "again": note_from_state, "speak": says("The public answer.")}, Noted)
 """A node asks a graph that is a helper, and writes none of its messages."""
 
@@ -245,8 +335,6 @@ def _approving() -> Any:
     model = script(
         call(("add", {"x": 1, "y": 1}, "call_1")), call(("approve", {"amount": 7}, "call_2")), answer("It is approved.")
     )
-    from graph.tools import TOOLS
-
     return build_graph(model, [*TOOLS, approve])
 
 

@@ -78,6 +78,7 @@ ALONE = ["run", "tool_call", "tool_result", "token", "answer", "end"]
         "called_with_saver",
         "rewritten",
         "tagged",
+        "called_with_config",
     ],
 )
 async def test_the_agent_streams_as_it_does_alone(client: Client, name: str) -> None:
@@ -114,6 +115,36 @@ async def test_a_whole_turn_of_a_node_comes_in_order(client: Client) -> None:
     assert text.text == "done\n"
 
 
+@pytest.mark.parametrize("shape", embedded.SHAPES)
+async def test_a_whole_turn_in_any_form(client: Client, shape: str) -> None:
+    run = await client.run(f"written_{shape}")
+    assert kinds(run) == ALONE
+    assert [frame.data["id"] for frame in run if frame.event in ("tool_call", "tool_result")] == ["c1", "c1"]
+    assert of(run, "token") == [{"text": "done"}]
+    assert answer(run) == "done"
+
+
+@pytest.mark.parametrize("name", ["numbered_alone", "numbered_node", "numbered_called"])
+async def test_calls_whose_ids_come_again_are_told_each(client: Client, name: str) -> None:
+    run = await client.run(name)
+    assert kinds(run) == ["run", *["tool_call", "tool_result"] * 2, "token", "answer", "end"]
+    assert [call["args"]["x"] for call in of(run, "tool_call")] == [1, 2]
+    assert [result["content"] for result in of(run, "tool_result")] == ["2", "4"]
+    again = await client.run(name, "again", thread_id=of(run, "run")[0]["thread_id"])
+    assert kinds(again) == kinds(run)
+    assert answer(again) == "Both are done."
+
+
+async def test_a_state_that_is_a_list(client: Client) -> None:
+    assert answer(await client.run("listed")) == "all listed"
+
+
+async def test_what_is_said_with_a_call_is_no_answer(client: Client) -> None:
+    run = await client.run("asks_last")
+    assert kinds(run) == ["run", "tool_call", "answer", "end"]
+    assert answer(run) == ""
+
+
 async def test_two_agents_in_sequence(client: Client) -> None:
     run = await client.run("twice")
     assert kinds(run) == [ALONE[0], *ALONE[1:4] * 2, *ALONE[4:]]
@@ -145,10 +176,10 @@ async def test_agents_side_by_side_have_each_call_and_answer_once(client: Client
     assert answer(run)
 
 
-@pytest.mark.parametrize("name", ["helped", "private"])
+@pytest.mark.parametrize("name", ["helped", "helped_by_agent", "private"])
 async def test_a_helper_is_nobodys_answer(client: Client, name: str) -> None:
     run = await client.run(name)
-    assert "secret" not in json.dumps([frame.data for frame in run])
+    assert "secret" not in json.dumps([frame.data for frame in run if frame.event not in ("tool_call", "tool_result")])
     assert answer(run) == "The public answer." == "".join(await said_in_state(client, run))
 
 

@@ -283,10 +283,11 @@ async def test_calls_get_ids_of_their_own(ids: tuple[str | None, str | None]) ->
     assert_sound(model.asked[1].messages)
 
 
-async def test_ids_may_come_again_in_the_next_message() -> None:
+async def test_ids_that_come_again_are_made_anew() -> None:
     model = ScriptedModel(call(add(1, 2)), call(add(3, 4)), answer("ok"))
     result = await build_graph(model).ainvoke(HI)
     assert results(result["messages"]) == [("3", "success"), ("7", "success")]
+    assert len({message.tool_call_id for message in result["messages"] if isinstance(message, ToolMessage)}) == 2
     assert_sound(model.asked[2].messages)
 
 

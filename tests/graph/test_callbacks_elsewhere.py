@@ -13,9 +13,10 @@ from langchain_core.output_parsers import StrOutputParser
 from langchain_core.outputs import ChatGenerationChunk
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import RunnableConfig, RunnableLambda
+from langgraph.cache.memory import InMemoryCache
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
-from langgraph.types import Command
+from langgraph.types import CachePolicy, Command
 
 from graph import (
     Custom,
@@ -68,6 +69,7 @@ EMBEDDED = [
     "called_with_saver",
     "rewritten",
     "tagged",
+    "called_with_config",
 ]
 
 
@@ -92,6 +94,40 @@ async def test_a_whole_turn_of_a_node_comes_in_order() -> None:
     ]
 
 
+@pytest.mark.parametrize("shape", embedded.SHAPES)
+async def test_a_whole_turn_in_any_form(shape: str) -> None:
+    assert await run(embedded.writing(shape)) == [
+        ToolCall("c1", "look", {}),
+        ToolResult("c1", "look", "r", "success"),
+        Token("done"),
+        End("done", ["look"]),
+    ]
+
+
+@pytest.mark.parametrize("name", ["numbered_alone", "numbered_node", "numbered_called"])
+async def test_calls_whose_ids_come_again_are_told_each(name: str) -> None:
+    events = await run(getattr(embedded, name))
+    assert kinds(events) == [*[ToolCall, ToolResult] * 2, Token, End]
+    assert [result.content for result in of(events, ToolResult)] == ["2", "4"]
+
+
+async def test_a_message_without_an_id_in_a_graph_inside() -> None:
+    inner = embedded.in_sequence({"speak": lambda _: {"messages": [AIMessage("once")]}})
+    assert await run(embedded.in_sequence({"inner": embedded.in_sequence({"inner": inner})})) == [
+        Token("once"),
+        End("once"),
+    ]
+
+
+async def test_a_node_whose_result_is_cached() -> None:
+    builder = StateGraph(MessagesState)
+    builder.add_node(
+        "speak", lambda _: {"messages": [AIMessage("known")]}, cache_policy=CachePolicy(key_func=lambda _: "it")
+    )
+    graph = builder.add_edge(START, "speak").compile(cache=InMemoryCache())
+    assert [(await run(graph))[-1] for _ in range(2)] == [End("known")] * 2
+
+
 @pytest.mark.parametrize("name", ["in_tool", "in_tool_of_node"])
 async def test_an_agent_in_a_tool_says_nothing(name: str) -> None:
     events = await run(getattr(embedded, name))
@@ -100,10 +136,12 @@ async def test_an_agent_in_a_tool_says_nothing(name: str) -> None:
     assert text(events) == "Consulted."
 
 
-async def test_a_helper_says_nothing() -> None:
-    events = await run(embedded.in_sequence({"note": embedded.note, "speak": embedded.says("Public.")}, embedded.Noted))
+@pytest.mark.parametrize("note", [embedded.note, embedded.note_from_agent])
+async def test_a_helper_says_nothing(note: Any) -> None:
+    events = await run(embedded.in_sequence({"note": note, "speak": embedded.says("Public.")}, embedded.Noted))
     assert text(events) == "Public."
-    assert events[-1] == End("Public.")
+    assert isinstance(events[-1], End)
+    assert events[-1].answer == "Public."
 
 
 async def test_what_is_said_side_by_side_does_not_mix() -> None:
