@@ -41,6 +41,10 @@ Minutes = Annotated[float, Field(strict=True, ge=0)]
 Paths = Annotated[Literal[False] | list[str] | None, BeforeValidator(_index)]
 
 
+_LONGEST_NAMESPACE = 4096
+"""Characters of all its labels: the store makes patterns of those that are looked for."""
+
+
 class ItemPut(BaseModel):
     """An item to keep."""
 
@@ -190,6 +194,8 @@ class StoreItems:
 
 
 def _namespace(labels: list[str]) -> tuple[str, ...]:
+    if sum(map(len, labels)) > _LONGEST_NAMESPACE:
+        raise InvalidRequestError(f"A namespace has at most {_LONGEST_NAMESPACE} characters.", field="namespace")
     for label in labels:
         if not label or "." in label:
             message = f"Namespace label {label!r} must be a non-empty string without periods"

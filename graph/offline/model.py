@@ -25,6 +25,8 @@ from .replies import Reply, in_text
 
 _NAME = "offline"
 _PIECE = re.compile(r"\s*\w{1,8}|\s*[^\w\s]{1,3}|\s+")
+_COUNTED = 1 << 17
+"""Characters of a text whose pieces are counted; those of a longer one are estimated by them, as it may be a book."""
 
 
 class OfflineChatModel(BaseChatModel):
@@ -151,7 +153,7 @@ def _count(message: BaseMessage) -> int:
     said: list[str] = [message.text]
     if isinstance(message, AIMessage):
         said += [json.dumps(call["args"], ensure_ascii=False) for call in message.tool_calls]
-    return sum(len(_PIECE.findall(text)) for text in said)
+    return sum(len(_PIECE.findall(text[:_COUNTED])) * max(len(text), _COUNTED) // _COUNTED for text in said)
 
 
 def _reply(messages: Sequence[BaseMessage], stop: list[str] | None, options: dict[str, Any]) -> Reply:

@@ -291,6 +291,8 @@ _NUL = "Invalid namespace label 'a\0' found in ('a\\x00',). Namespace labels can
         ("PUT", "/items", b"{", 422, "Invalid JSON in request body"),
         ("GET", "/items?key=k", None, 422, _LABEL.format("")),
         ("GET", "/items?key=k&namespace=a..b", None, 422, _LABEL.format("")),
+        ("PUT", "/items", _put("a", "b" * 4096), 422, "A namespace has at most 4096 characters."),
+        ("POST", "/namespaces", {"suffix": ["[" * 4097]}, 422, "A namespace has at most 4096 characters."),
         ("GET", "/items?namespace=a", None, 400, "Key is required"),
         ("DELETE", "/items", {}, 422, "key: Field required."),
         ("DELETE", "/items", {"namespace": ["a.b"], "key": "k"}, 422, _LABEL.format("a.b")),

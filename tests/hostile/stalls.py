@@ -2,8 +2,11 @@
 
     a place ──a text or a structure of some size──> a real server <── /ok, again and again: the longest wait
 
-`python -m tests.hostile.stalls` drives every place through sizes from 1 kB to the limit, and prints what is over the
-bound; with names it drives those that contain one of them.
+`python -m tests.hostile.stalls` drives every place through sizes from 1 kB to the limit, structures also with as many
+values as a body may have, and prints what is over the bound; with names it drives those that contain one of them.
+
+What is over is sent once more, and counts if it is over again: a process beside this one that has the processor for a
+moment is no fault of the server's, and what holds up the server does so each time.
 """
 
 import asyncio
@@ -25,6 +28,7 @@ from api.settings import Settings
 from tests.faults.server import Project, Server
 
 LIMIT = Settings.model_fields["max_body_bytes"].default
+VALUES = Settings.model_fields["max_body_values"].default
 SIZES = (1 << 10, 1 << 14, 1 << 17, 1 << 20, LIMIT - 4096)
 BOUND = 0.25
 """Seconds over the longest wait when nothing else happens."""
@@ -80,6 +84,14 @@ STRUCTURES: dict[str, Callable[[int], Any]] = {
     "texts": lambda size: items(size, 4, lambda _: "a"),
     "messages": lambda size: items(size, 32, lambda _: {"role": "user", "content": "a"}),
 }
+
+
+FULL = {"numbers": 2, "empty lists": 3 / 2, "keys": 16, "texts": 4, "messages": 32 / 3}
+"""Bytes for each value that counts: with so many times VALUES a structure is as large as a body may have it."""
+LONGEST_REPLY = 1 << 20
+"""Bytes that a model or a node writes at most here, twice what the longest reply of any model has. LangChain parses the
+arguments of a call letter by letter if they are no JSON, and LangGraph looks at each letter of a text that a node
+returns, both on the loop, inside the graph: 0.15 and 0.08 s a megabyte, which nothing outside of it can move."""
 
 
 def nested(depth: int, size: int) -> Any:
@@ -469,7 +481,12 @@ def cases(of: Places, sizes: tuple[int, ...]) -> Iterator[tuple[str, int, Reques
             for shape, make in STRUCTURES.items():
                 yield f"{name}: {shape}", size, fill(make(size // 2))
         for name, of_size in of.of_sizes():
-            yield name, size, of_size(size)
+            if size <= LONGEST_REPLY or not name.startswith("model"):
+                yield name, size, of_size(size)
+    for name, fill in of.of_structures():
+        for shape, each in FULL.items():
+            size = int(each * (VALUES - 100))
+            yield f"{name}: {shape}, all that are taken", size, fill(STRUCTURES[shape](size))
 
 
 def tell(line: str) -> None:
