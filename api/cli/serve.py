@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import typer
 import uvicorn
@@ -262,7 +262,7 @@ def _announce(threadline: Threadline, url: str) -> None:
         f"Data is kept in {threadline.settings.storage_dir}",
         "",
         "Try it:",
-        f"  curl -N -X POST {url}/agents/{first}/stream "
+        f"  curl -N -X POST {url}/agents/{quote(first, safe='')}/stream "
         f"-H 'content-type: application/json'{_key_header(threadline)} -d {shlex.quote(_QUESTION)}",
         "",
         "Ctrl-C stops it.",

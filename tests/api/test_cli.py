@@ -218,6 +218,15 @@ def test_serve_says_what_it_serves_and_how_to_try_it(folder: Path) -> None:
     assert process.returncode == 0
 
 
+def test_serve_shows_a_call_that_works_whatever_the_name_of_the_agent(tmp_path: Path) -> None:
+    (tmp_path / "agent.py").write_text(GRAPH)
+    (tmp_path / "langgraph.json").write_text(json.dumps({"graphs": {"Ada's agent": "./agent.py:record"}}))
+    with serving(tmp_path) as (process, _):
+        curl = read_until(process.stdout, r"curl .*")[0]
+        answered = subprocess.run(["sh", "-c", curl], capture_output=True, text=True, check=True, env=environment())
+        assert answered.stdout.endswith('data: {"status":"success"}\n\n')
+
+
 def test_serve_ends_with_a_stream_open(folder: Path) -> None:
     with serving(folder) as (server, url):
         asking = start(folder, "ask", "hold", "--url", url)
