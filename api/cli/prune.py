@@ -73,7 +73,9 @@ def prune(options: PruneOptions) -> None:
         fail(exc.message)
     except OSError as exc:
         fail(f"The data cannot be pruned: {exc}.")
-    _report(swept, before, _size(folder), options)
+    _report(swept, options)
+    if not options.dry_run:
+        typer.echo(f"{before:,} bytes before, {_size(folder):,} after{_logs(folder)}.")
 
 
 async def _prune(settings: Settings, options: PruneOptions) -> Swept:
@@ -111,7 +113,7 @@ def _vacuum(folder: Path) -> None:
             typer.echo(f"{exc.message} Stop the server, then try again.", err=True)
 
 
-def _report(swept: Swept, before: int, after: int, options: PruneOptions) -> None:
+def _report(swept: Swept, options: PruneOptions) -> None:
     lines: list[tuple[int, str, Callable[[str], str]]] = [
         (swept.threads, "thread", "{} with all that was theirs".format),
         (swept.histories, "thread", "all but the latest state of {}".format),
@@ -125,10 +127,14 @@ def _report(swept: Swept, before: int, after: int, options: PruneOptions) -> Non
             typer.echo(f"{verb} {phrase(f'{count} {noun}' + 's' * (count != 1))}.")
     if not swept:
         typer.echo("Nothing to remove.")
-    if not options.dry_run:
-        typer.echo(f"{before:,} bytes before, {after:,} after.")
 
 
 def _size(folder: Path) -> int:
     """Bytes of the files and of what is not moved into them yet."""
     return sum(path.stat().st_size for name in FILES for path in folder.glob(f"{name}*"))
+
+
+def _logs(folder: Path) -> str:
+    """What of that is no data: beside a server, what is removed goes through its logs, which grow by it at first."""
+    size = sum(path.stat().st_size for path in folder.glob("*-wal"))
+    return f", {size:,} of them in logs that the server uses again" if size else ""
