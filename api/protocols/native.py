@@ -165,6 +165,7 @@ class NativeFold:
         self._final: Mapping[str, Any] | None = None
         self._final_tools: dict[str, None] | None = None
         self._started: set[Namespace] = set()
+        self._converses = False
         self._again = False
         """Whether this attempt goes on from an earlier one's checkpoint, which may hold the answer already."""
 
@@ -262,6 +263,7 @@ class NativeFold:
     def _remember(self, values: Any, namespace: Namespace) -> Sequence[Entry]:
         if namespace not in self._started:
             self._started.add(namespace)
+            self._converses |= not namespace and isinstance(values, Mapping) and "messages" in values
             if not namespace or namespace in self._namespaces:
                 self._note_earlier(values, told=self.speaks(namespace))
             if self._again and not namespace:
@@ -367,9 +369,20 @@ class NativeFold:
             for value in written if isinstance(written, list) else (written,):
                 if not namespace:
                     self._note_final(value)
-                messages = list(messages_in(value))
-                for message in messages:
-                    yield from self._written(message, messages, _path(namespace, node), surely=surely)
+                for part, counts in self._parts(value):
+                    messages = list(messages_in(part))
+                    for message in messages:
+                        yield from self._written(message, messages, _path(namespace, node), surely=surely and counts)
+
+    def _parts(self, value: Any) -> Iterator[tuple[Any, bool]]:
+        """What a node has written, and whether its words may be the answer: where there is a conversation, only those
+        that are in it, and not what is noted beside it.
+        """
+        beside = isinstance(value, Mapping) and self._converses and value.keys() - {"messages"}
+        if beside:
+            yield {name: value[name] for name in value if name in beside}, False
+            value = {"messages": value.get("messages", [])}
+        yield value, True
 
     def _written(
         self, message: BaseMessage, write: Sequence[BaseMessage], path: tuple[str, ...], *, surely: bool

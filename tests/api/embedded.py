@@ -269,19 +269,25 @@ class Private(TypedDict):
     thoughts: Annotated[list[AnyMessage], operator.add]
 
 
-def _private() -> Any:
+def _private(outer: Any) -> Any:
     async def think(_: Private) -> dict[str, Any]:
         return {"thoughts": [await Scripted(script=lambda _: AIMessage("secret thoughts")).ainvoke("think")]}
 
-    class Outer(MessagesState):
-        thoughts_: str
-
     thinker = StateGraph(Private).add_node("think", think).add_edge(START, "think").compile()
-    return in_sequence({"think": thinker, "speak": says("The public answer.")}, Outer)
+    return in_sequence({"think": thinker, "speak": says("The public answer.")}, outer)
 
 
-private = _private()
+class Noting(MessagesState):
+    """A conversation, and messages beside it."""
+
+    thoughts: Annotated[list[AnyMessage], operator.add]
+
+
+private = _private(MessagesState)
 """A graph that is a node, whose messages are not its parent's."""
+
+beside = _private(Noting)
+"""Likewise; its parent keeps them beside the conversation."""
 
 
 @tool
