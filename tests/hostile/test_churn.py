@@ -31,7 +31,7 @@ WAITING = {"assistant_id": "waiting", "input": {"messages": []}, "on_disconnect"
 
 @pytest.fixture
 async def http(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
-    settings = Settings(config=write_config(tmp_path), shutdown_grace=0, write_timeout=0.2)
+    settings = Settings(config=write_config(tmp_path), shutdown_grace=0, write_timeout=1.0)
     async with (
         serving(create_app(settings), http=limited(settings)) as url,
         httpx.AsyncClient(base_url=url, timeout=_SECONDS) as client,

@@ -153,7 +153,7 @@ def test_bad_json_is_refused(http: httpx.Client, path: str, body: bytes) -> None
 
 def test_many_keys_and_double_ones_are_taken(http: httpx.Client) -> None:
     """As every JSON reader, the last of two equal keys wins; many keys take no longer than their bytes."""
-    many = b"{" + b",".join(b'"%d":1' % number for number in range(90_000)) + b"}"
+    many = b"{" + b",".join(b'"%d":1' % number for number in range(9_000)) + b"}"
     answer = http.post("/agents/counting/invoke", content=b'{"input":{"count":1},"input":{"anything":%b}}' % many)
     assert answer.status_code == 200
     assert "count" in answer.json()["answer"]

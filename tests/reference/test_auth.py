@@ -134,7 +134,7 @@ def folder(tmp_path: Path) -> Path:
     document = {
         "dependencies": ["."],
         "graphs": {"whoami": "./whoami_compared.py:graph"},
-        "auth": {"path": "./auth_compared.py:auth"},
+        "auth": {"path": "./auth_compared.py:auth", "disable_studio_auth": False},
     }
     (tmp_path / "langgraph.json").write_text(json.dumps(document))
     return tmp_path

@@ -32,7 +32,9 @@ async def test_metrics_are_of_prometheus(servers: Servers) -> None:
 async def test_documents(servers: Servers) -> None:
     theirs, ours = await _both(servers, "/docs")
     assert [each.headers["content-type"] for each in (theirs, ours)] == ["text/html; charset=utf-8"] * 2
-    assert "openapi" in ours.text
+    async with httpx.AsyncClient() as client:
+        script = await client.get(f"{servers.threadline}/docs/start.js")
+    assert ("docs/start.js" in ours.text, "openapi.json" in script.text) == (True, True)
     theirs, ours = await _both(servers, "/openapi.json")
     assert [each.json()["openapi"].split(".")[0] for each in (theirs, ours)] == ["3", "3"]
 

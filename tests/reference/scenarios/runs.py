@@ -172,7 +172,8 @@ _options = [
         "runs",
         "after_seconds",
         thread(),
-        background("steps", input={"number": 1}, after_seconds=1),
+        # Long enough for both looks at it on a machine that is busy.
+        background("steps", input={"number": 1}, after_seconds=5),
         get(_RUN),
         get("/threads/{thread}"),
         join(),
