@@ -70,7 +70,8 @@ def add_error_handlers(app: FastAPI) -> None:
 
 async def _threadline_error(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, ThreadlineError)  # noqa: S101  # registered for nothing else
-    if exc.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    # What a client may not ask for here (501) is no failure of the server.
+    if exc.status >= HTTPStatus.INTERNAL_SERVER_ERROR and exc.status != HTTPStatus.NOT_IMPLEMENTED:
         logger.error("%s %r: %s", request.method, request.url.path, exc.message)
     return error_response(exc)
 

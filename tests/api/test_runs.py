@@ -337,11 +337,14 @@ async def test_finished_run_is_deleted(sdk: LangGraphClient) -> None:
         ("/runs/cancel", {"status": "all", "thread_id": "{new}"}, 422, "must be omitted"),
     ],
 )
-async def test_refusals(client: Client, path: str, body: dict[str, Any], status: int, detail: str) -> None:
+async def test_refusals(
+    client: Client, caplog: pytest.LogCaptureFixture, path: str, body: dict[str, Any], status: int, detail: str
+) -> None:
     text = json.dumps(body).replace("{new}", _thread())
     response = await client.post(path.replace("{new}", _thread()), content=text)
     assert response.status_code == status, response.text
     assert detail in response.json()["detail"]
+    assert [record for record in caplog.records if record.name.startswith("api.")] == []
 
 
 async def test_bad_json_is_told_as_the_reference_does(client: Client) -> None:
