@@ -7,6 +7,7 @@ import sqlite3
 import sys
 import threading
 import time
+import uuid
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -23,6 +24,7 @@ from api.storage.sql import migrations, queries
 from api.storage.sqlite import SqliteStorage, segments
 from api.storage.sqlite.database import Database
 from tests.contract.backends import DONE, claimed, enqueued, make_run, make_thread
+from tests.contract.test_assistants import make_assistant
 
 TABLE = [["CREATE TABLE numbers (n INTEGER PRIMARY KEY)"]]
 
@@ -610,6 +612,39 @@ async def test_claim_takes_the_same_steps_however_many_runs_wait(storage: Sqlite
     assert many <= few + 10, f"{few} steps with no run behind, {many} with 600"
     await storage.queue.finish(head.run_id, 1, DONE, events=0)
     assert (await claimed(storage)).thread_id == thread.thread_id
+
+
+async def test_a_clients_assistant_of_an_older_database_is_not_a_graphs_own(path: Path) -> None:
+    """It has the id of a graph to come, and says of itself what graphs' own say."""
+    connection = sqlite3.connect(path)
+    for statement in (statement for migration in migrations()[:10] for statement in migration):
+        connection.execute(statement)
+    connection.execute("PRAGMA user_version=10")
+    kept, taken = make_assistant(graph_id="here"), make_assistant(graph_id="to-come")
+    for assistant_id in (kept.assistant_id, taken.assistant_id):
+        connection.execute(
+            "INSERT INTO assistants (assistant_id, version, created_at, updated_at) VALUES (?, 1, 1, 1)",
+            (assistant_id,),
+        )
+        connection.execute(
+            "INSERT INTO assistant_versions (assistant_id, version, created_at, graph_id, config, context, metadata, "
+            "name, name_lower) VALUES (?, 1, 1, 'here', '{}', '{}', '{\"created_by\":\"system\"}', 'x', 'x')",
+            (assistant_id,),
+        )
+    connection.commit()
+    connection.close()
+
+    storage = SqliteStorage(path)
+    await storage.open()
+    _, renamed = await storage.assistants.register(kept, str(uuid.uuid4()))
+    assert not renamed
+    new_id = str(uuid.uuid4())
+    assert await storage.assistants.register(taken, new_id) == (None, True)
+    moved = await storage.assistants.get(new_id)
+    assert moved is not None
+    assert moved.graph_id == "here"
+    assert await storage.assistants.get(taken.assistant_id) == taken
+    await storage.close()
 
 
 async def test_queue_of_an_older_database_is_put_in_order(path: Path) -> None:

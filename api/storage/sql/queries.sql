@@ -569,8 +569,13 @@ ON CONFLICT (assistant_id) DO NOTHING;
 INSERT INTO assistants (assistant_id, version, created_at, updated_at, is_default)
 VALUES (:assistant_id, :version, :created_at, :updated_at, 1);
 
+-- Before assistants were told apart, a client could call one its own that had the id of a graph to come: not of that graph.
 -- name: holder_of_assistant_id
-SELECT is_default FROM assistants WHERE assistant_id = :assistant_id;
+SELECT is_default AND EXISTS (
+    SELECT 1 FROM assistant_versions AS held
+    WHERE held.assistant_id = assistants.assistant_id AND held.version = 1 AND held.graph_id = :graph_id
+) AS is_default
+FROM assistants WHERE assistant_id = :assistant_id;
 
 -- name: rename_assistant
 UPDATE assistants SET assistant_id = :new_id WHERE assistant_id = :assistant_id;

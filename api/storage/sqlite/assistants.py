@@ -61,7 +61,7 @@ class SqliteAssistants(Assistants):
         renaming = {"assistant_id": assistant.assistant_id, "new_id": new_id}
 
         def register(connection: sqlite3.Connection) -> tuple[sqlite3.Row | None, bool]:
-            holder = first(connection.execute(self._queries["holder_of_assistant_id"], renaming))
+            holder = first(connection.execute(self._queries["holder_of_assistant_id"], parameters))
             if holder is not None and holder["is_default"]:
                 return self._current(connection, assistant.assistant_id), False
             if holder is not None:
