@@ -24,6 +24,10 @@ Body = TypeVar("Body", bound=BaseModel)
 
 _MAX_DEPTH = 200
 """Levels of objects and lists within each other: what is made of them is still written as JSON, which has 254."""
+_MAX_DEPTH_OF_LARGE = 32
+"""Likewise of a body of more than a megabyte: who writes one of its values into an error message, as LangChain does
+with what is no message, writes all that lies in it once for each level."""
+_MEGABYTE = 1 << 20
 
 
 async def threadline(connection: HTTPConnection) -> "Threadline | Guard":
@@ -97,14 +101,15 @@ def _document(settings: Settings, content: bytes) -> Any:
         document = loads(content)
     except ValueError as exc:
         raise InvalidRequestError("Invalid JSON in request body", field="body") from exc
-    if _is_deeper(document, _MAX_DEPTH):
-        raise InvalidRequestError(f"The body has more than {_MAX_DEPTH} levels.", field="body")
+    depth = _MAX_DEPTH if len(content) <= _MEGABYTE else _MAX_DEPTH_OF_LARGE
+    if _is_deeper(document, depth):
+        raise InvalidRequestError(f"The body has more than {depth} levels.", field="body")
     return document
 
 
 def _is_deeper(document: Any, depth: int) -> bool:
     level = [document]
-    while level and depth >= 0:
+    while level and depth > 0:
         depth -= 1
         level = [
             item

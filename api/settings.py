@@ -37,7 +37,7 @@ class Settings(BaseSettings):
     """Addresses, or networks, whose `X-Forwarded-For` and `-Proto` tell who sends a request."""
     max_body_bytes: int = Field(default=16 << 20, ge=1)
     """Of a request: enough for a photo."""
-    max_body_values: int = Field(default=20_000, ge=100)
+    max_body_values: int = Field(default=10_000, ge=100)
     """Lists, objects and items in them that one request's body has."""
     max_bodies_bytes: int = Field(default=256 << 20, ge=1)
     """Of all requests that are being read or answered; one more is refused."""

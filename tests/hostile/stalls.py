@@ -80,7 +80,7 @@ STRUCTURES: dict[str, Callable[[int], Any]] = {
     "numbers": lambda size: items(size, 2, lambda _: 1),
     "empty lists": lambda size: items(size, 3, lambda _: []),
     "keys": lambda size: {f"k{number}": number for number in range(size // 16 + 1)},
-    "nested": lambda size: nested(min(190, size // 6 + 1), size),
+    "nested": lambda size: nested(min(190 if size < 1 << 19 else 24, size // 6 + 1), size),
     "texts": lambda size: items(size, 4, lambda _: "a"),
     "messages": lambda size: items(size, 32, lambda _: {"role": "user", "content": "a"}),
 }
