@@ -307,6 +307,7 @@ class Executor:
         await self._append(attempt, fold.begin(run))
         async with self._open(run, config) as graph:
             attempt.graph = graph
+            attempt.tracker.routers = sources.routers(graph)
             if UNFITTED in run.kwargs:
                 # In place: the worker marks this very run when it is cancelled.
                 run.kwargs = fitted(graph, run.kwargs)

@@ -11,6 +11,7 @@ from typing import Any, Protocol, cast
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.runnables import RunnableConfig
 from langgraph.config import get_stream_writer
+from langgraph.graph.state import CompiledStateGraph
 from langgraph.pregel import Pregel
 
 from api.errors import RunError
@@ -123,6 +124,14 @@ def _speaks(graph: AnyGraph, namespace: Namespace) -> bool:
             return False
         graph = inside
     return True
+
+
+def routers(graph: object) -> set[tuple[str, str]]:
+    """The conditional edges of a graph and of those that are nodes in it: the node, and the name of what decides."""
+    if not isinstance(graph, CompiledStateGraph):
+        return set()
+    inside = (routers(node.bound) for node in graph.nodes.values())
+    return {(node, name) for node, edges in graph.builder.branches.items() for name in edges}.union(*inside)
 
 
 class _Dispatched(BaseCallbackHandler):

@@ -5,6 +5,7 @@ answer), which graphs run outside tools, adds up the tokens that models report, 
 """
 
 import time
+from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.messages.ai import UsageMetadata, add_usage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, GenerationChunk, LLMResult
+from langgraph.constants import START
 
 NS_SEP = "|"
 """Between the tasks of a checkpoint's namespace."""
@@ -36,10 +38,12 @@ class RunTracker(BaseCallbackHandler):
         and nothing else of them."""
         self.broken_off: set[str] = set()
         """Ids of messages whose model failed in the middle."""
+        self.routers: Collection[tuple[str, str]] = ()
+        """Conditional edges: the node, and the name of what decides there. What it hears of a model, no node writes."""
         self._messages: dict[UUID, str] = {}
         """What models are saying, by their runs."""
         self._root: UUID | None = None
-        self._tasks: dict[UUID, str] = {}
+        self._tasks: dict[UUID | None, str] = {}
         """What runs is a part of, as checkpoints call it, by run."""
         self.usage: UsageMetadata | None = None
         """Sum over all model calls of the run; None if no model reported any."""
@@ -89,6 +93,9 @@ class RunTracker(BaseCallbackHandler):
         if self._root is None:
             self._root = run_id
         if metadata and (task := metadata.get("langgraph_checkpoint_ns")):
+            router = (metadata.get("langgraph_node"), kwargs.get("name"))
+            if router in self.routers and (router[0] == START or self._tasks.get(parent_run_id) == task):
+                self._inside.add(run_id)
             self._place(task, run_id, parent_run_id)
 
     def _place(self, task: str, run_id: UUID, parent_run_id: UUID | None) -> None:

@@ -16,6 +16,8 @@ from enum import Enum
 from typing import Any
 from uuid import UUID
 
+from langgraph.constants import START
+
 ANSWER_TAG = "answer"
 """On what a node calls: that it speaks for the node."""
 
@@ -76,10 +78,9 @@ class RunTree:
         """Note a run that is no model's and no tool's."""
         around = self._around(parent_run_id)
         place = _NOWHERE
-        if around.voice is not Voice.NONE:
-            is_node = (metadata or {}).get("langgraph_node") == name and any(
-                tag.startswith("graph:step:") for tag in tags or ()
-            )
+        node = (metadata or {}).get("langgraph_node")
+        if around.voice is not Voice.NONE and node != START:  # an edge's function is no node
+            is_node = node == name and any(tag.startswith("graph:step:") for tag in tags or ())
             place = Place(
                 voice=self._voice(around, tags) if is_node else around.voice,
                 given=given,

@@ -251,6 +251,26 @@ async def note_from_state(state: Noted) -> dict[str, Any]:
     return {"notes": "noted"}
 
 
+async def decide(_: MessagesState) -> str:
+    """Asks a model where to go on."""
+    await Scripted(script=lambda _: AIMessage("secret ways")).ainvoke("where?")
+    return "speak"
+
+
+def _routed() -> Any:
+    builder = StateGraph(MessagesState)
+    builder.add_node("begin", lambda _: {"messages": []}).add_node("speak", says("The public answer."))
+    builder.add_conditional_edges(START, lambda _: "begin", ["begin"])
+    return builder.add_conditional_edges("begin", decide, ["speak"]).compile()
+
+
+routed = _routed()
+routed_node = in_sequence({"routed": _routed()})
+routed_at_once = StateGraph(MessagesState).add_node("speak", says("The public answer."))
+routed_at_once = routed_at_once.add_conditional_edges(START, decide, ["speak"]).compile()
+"""A model decides in an edge."""
+
+
 _agent = adds("secret helper", 2, 3)
 
 

@@ -176,7 +176,9 @@ async def test_agents_side_by_side_have_each_call_and_answer_once(client: Client
     assert answer(run)
 
 
-@pytest.mark.parametrize("name", ["helped", "helped_by_agent", "private", "beside"])
+@pytest.mark.parametrize(
+    "name", ["helped", "helped_by_agent", "private", "beside", "routed", "routed_node", "routed_at_once"]
+)
 async def test_a_helper_is_nobodys_answer(client: Client, name: str) -> None:
     run = await client.run(name)
     assert "secret" not in json.dumps([frame.data for frame in run if frame.event not in ("tool_call", "tool_result")])

@@ -144,6 +144,10 @@ async def test_a_helper_says_nothing(note: Any) -> None:
     assert events[-1].answer == "Public."
 
 
+async def test_a_model_that_decides_where_to_begin_says_nothing() -> None:
+    assert text(await run(embedded.routed_at_once)) == "The public answer."
+
+
 async def test_what_is_said_side_by_side_does_not_mix() -> None:
     events = await run(embedded.parallel)
     texts = ["all the words on the left ", "and those on the right "]
