@@ -1,10 +1,11 @@
-"""Keeps what a model thinks aloud, where an endpoint sends it beside the answer.
+"""Keeps what a model thinks aloud, or refuses, where an endpoint sends it beside the answer.
 
     delta.reasoning_content (DeepSeek, vLLM, ...)  ─┐
     delta.reasoning         (vLLM, OpenRouter, ...) ─┴─> additional_kwargs["reasoning_content"]
                                                             └─> a "reasoning" block in message.content_blocks
+    delta.refusal           (OpenAI)                ───> text: it is all that the model says
 
-ChatOpenAI would be shorter, but it reads what OpenAI sends and drops these two. It has no public place to add them: the
+ChatOpenAI would be shorter, but it drops these while it streams. It has no public place to add them: the
 three methods below are those that LangChain's own packages for such endpoints override, and tests over HTTP hold what
 comes of them. Reasoning that comes as blocks of content (OpenAI's Responses API, Anthropic) needs none of this.
 """
@@ -39,7 +40,9 @@ class ReasoningChatOpenAI(ChatOpenAI):
         converted = super()._convert_chunk_to_generation_chunk(chunk, default_chunk_class, base_generation_info)
         choices = chunk.get("choices") or chunk.get("chunk", {}).get("choices")
         if converted and choices:
-            _add(converted.message, choices[0].get("delta") or {})
+            _add(converted.message, delta := choices[0].get("delta") or {})
+            if delta.get("refusal"):  # its text is read when it is made
+                return ChatGenerationChunk(message=converted.message, generation_info=converted.generation_info)
         return converted
 
     def _create_chat_result(
@@ -74,6 +77,8 @@ def _to_send_back(message: AIMessage) -> str | None:
 
 def _add(message: BaseMessage, given: dict[str, Any]) -> None:
     message.response_metadata["model_provider"] = _PROVIDER
+    if isinstance(refusal := given.get("refusal"), str) and isinstance(message.content, str):
+        message.content += refusal
     for name in (_REASONING, _OTHER_NAME):
         if isinstance(reasoning := given.get(name), str) and reasoning:
             message.additional_kwargs[_REASONING] = reasoning

@@ -6,8 +6,10 @@
                           └─ tools, and what is in them  never
     a chain ── models                                    speak at once
 
-A handler sees runs and no graphs. It takes a graph for a node where it is handed the node's own input as it is. The tag
-`answer` on a call lets a graph speak at once, LangGraph's `nostream` and structured output keep a model silent.
+A handler sees runs and no graphs. It takes a graph for a node where it is handed the node's own input as it is, and
+of the edges knows those from START only. The tag `answer` lets a graph that is called speak at once; LangGraph's
+`nostream` keeps a model silent until a node writes what it said (one that decides in an edge, say), and structured
+output is never heard.
 """
 
 from collections.abc import Sequence

@@ -6,10 +6,15 @@ The answer is an allowlist: text that a node of the root graph writes as a messa
 
     piece by piece      from a model that a node calls, of the root or of a graph that is itself a node and shares
                         `messages`; and from whatever a node calls with the tag `answer`
-    once it is written  from everything else: a graph that a node calls may be a helper, whose words are nobody's answer
+    once it is written  from everything else: a graph that a node calls may be a helper, whose words are nobody's
+                        answer; and from what LangGraph's tag `nostream` is on
 
-and never from what runs inside a tool, from structured output, or from what LangGraph's tag `nostream` is on. Messages
-that are written side by side come one after the other. The answer equals the tokens since the last tool_call, joined.
+and never from what runs inside a tool or a conditional edge, nor from structured output. Messages that are written side
+by side come one after the other. The answer equals the tokens since the last tool_call, joined.
+
+Whether a called graph is a helper shows only in what its node returns. An agent that ends in final_answer may be one
+too: a node that has it look something up, and keeps that as a note, would put the note into the answer. So it is never
+guessed; `agent.with_config(tags=["answer"])` says it once and for all.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence

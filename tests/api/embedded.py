@@ -119,6 +119,7 @@ parallel = side_by_side({"left": says("all the words on the left "), "right": sa
 echoed = side_by_side({"aloud": says("The same."), "written": lambda _: {"messages": [AIMessage("The same.")]}})
 parallel_agents = side_by_side({"left": adds("ann", 2, 3), "right": calling(adds("bob", 4, 5), last)})
 
+untold = in_sequence({"ask": calling(adds("ann", 2, 3), last, tags=["nostream"])})
 called_with_config = in_sequence({"ask": calling(adds("ann", 2, 3).with_config(tags=["answer"]), last)})
 
 

@@ -106,6 +106,13 @@ async def test_a_second_turn_tells_nothing_of_the_first(client: Client, name: st
     assert answer(second) == "ann says it is 5."
 
 
+async def test_what_is_not_to_be_streamed_comes_once_it_is_written(client: Client) -> None:
+    run = await client.run("untold")
+    assert kinds(run) == ALONE
+    assert of(run, "token") == [{"text": "ann says it is 5."}]
+    assert answer(run) == "ann says it is 5."
+
+
 async def test_a_whole_turn_of_a_node_comes_in_order(client: Client) -> None:
     run = await client.run("whole_turn")
     assert kinds(run) == ALONE
@@ -237,7 +244,7 @@ async def test_a_custom_event_comes_while_its_node_runs(client: Client) -> None:
     assert kinds(frames(text)) == ["run", "custom", "token", "answer", "end"]
 
 
-@pytest.mark.parametrize("name", ["as_node", "deep", "tagged"])
+@pytest.mark.parametrize("name", ["as_node", "deep", "tagged", "called_with_config"])
 async def test_tokens_come_while_the_model_speaks(client: Client, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The model waits, before its last word, for the first to have arrived."""
     arrived = asyncio.Event()

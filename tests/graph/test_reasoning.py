@@ -8,6 +8,7 @@ import pytest
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
 from langchain_core.messages.tool import tool_call_chunk
 from langgraph.checkpoint.memory import InMemorySaver
+from pydantic import SecretStr
 
 from graph import build_graph
 from graph.final_answer import FinalAnswerModel
@@ -165,3 +166,15 @@ async def test_a_model_of_langchains_convention_keeps_its_reasoning() -> None:
     chunks = [chunk async for chunk in model.astream([HumanMessage("hi")])]
     assert reasoning_in(chunks) == ["Hm."]
     assert "".join(chunk.text for chunk in chunks if isinstance(chunk, AIMessage)) == "It is 3."
+
+
+async def test_a_refusal_is_the_answer(server: OpenAIServer) -> None:
+    server.reply(Delta({"refusal": "I cannot "}), Delta({"refusal": "help with that."}))
+    chunks, result = await streamed()
+    assert "".join(chunk.text for chunk in chunks) == "I cannot help with that." == result["final_answer"]["answer"]
+    server.reply(Delta({"refusal": "I cannot "}), Delta({"refusal": "help."}))
+    model = ReasoningChatOpenAI(model="thinker", base_url=server.url, api_key=SecretStr("key"))
+    assert [chunk.text async for chunk in model.astream("hi") if chunk.text] == ["I cannot ", "help."]
+    server.reply(message={"refusal": "I cannot."})
+    assert (await whole(server).ainvoke("hi")).text == "I cannot."
+    assert len(server.requests) == 3
