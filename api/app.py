@@ -5,6 +5,7 @@ settings ──> Threadline.open: registry, storage, checkpointer, store ──>
 """
 
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Self
@@ -67,6 +68,8 @@ from api.web_origins import Cors, WebOrigins, WebPages
 from api.webhook_rules import load_webhook_config
 from api.webhooks import Webhooks, signing_secrets
 from api.worker import Worker
+
+logger = logging.getLogger(__name__)
 
 
 class Threadline:
@@ -190,6 +193,11 @@ class Threadline:
         self.http = load_http_config(self.settings.config)
         if self.http.cors is not None:
             self.origins.name(self.http.cors)
+            if self.settings.cors_origins is not None:
+                logger.warning(
+                    "langgraph.json: http.cors alone says which pages may read answers: those that only "
+                    "THREADLINE_CORS_ORIGINS names may not."
+                )
         self.custom_app = load_custom_app(self.settings, self.http)
         if self.custom_app is not None:
             self.custom_app.check(self.routes)

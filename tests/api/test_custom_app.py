@@ -305,6 +305,21 @@ async def _preflight(client: httpx.AsyncClient, origin: str) -> httpx.Response:
     return await client.options("/threads", headers=asked)
 
 
+async def test_origins_that_cors_does_not_name_are_said_to_be_without_effect(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = _settings(tmp_path, {"cors": {"allow_origins": ["https://mine.example"]}})
+    for origins, told in ((["https://named.example"], True), (None, False)):
+        caplog.clear()
+        app = create_app(settings.model_copy(update={"cors_origins": origins}))
+        async with app.router.lifespan_context(app):
+            transport = httpx.ASGITransport(app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+                answer = await client.get("/ok", headers={"origin": "https://named.example"})
+        assert "access-control-allow-origin" not in answer.headers
+        assert ("THREADLINE_CORS_ORIGINS" in caplog.text) == told
+
+
 async def test_cors_is_as_its_owner_wrote_it(tmp_path: Path) -> None:
     cors = {
         "allow_origins": ["https://mine.example"],
