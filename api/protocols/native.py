@@ -374,12 +374,12 @@ class NativeFold:
             for value in written if isinstance(written, list) else (written,):
                 if not namespace:
                     self._note_final(value)
-                for part, counts in self._parts(value):
+                for part, counts in self.parts(value):
                     messages = list(messages_in(part))
                     for message in messages:
                         yield from self._written(message, messages, _path(namespace, node), surely=surely and counts)
 
-    def _parts(self, value: Any) -> Iterator[tuple[Any, bool]]:
+    def parts(self, value: Any) -> Iterator[tuple[Any, bool]]:
         """What a node has written, and whether its words may be the answer: where there is a conversation, only those
         that are in it, and not what is noted beside it.
         """

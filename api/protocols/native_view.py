@@ -151,7 +151,7 @@ class NativeView:
             for value in written if isinstance(written, list) else (written,):
                 revived = _revived(value)
                 yield from self._final(revived)
-                for message in messages_in(revived):
+                for message in self._counting(revived):
                     yield from self._whole(message, of="updates")
 
     def _values(self, payload: Any) -> Iterator[Entry]:
@@ -164,12 +164,19 @@ class NativeView:
         if self._seen is not None:
             if "updates" not in self._modes:
                 yield from self._final(revived)
-            for message in messages:
+            for message in self._counting(revived):
                 if (message.id or "") not in self._seen:
                     yield from self._whole(message, of="values")
         self._seen = {message.id or "" for message in messages}
         if payload.get(_INTERRUPT) is not None and "updates" not in self._modes:
             yield from self._interrupted(payload[_INTERRUPT])
+
+    def _counting(self, written: Any) -> Iterator[BaseMessage]:
+        """What is told of it: of words that are noted beside the conversation, none."""
+        for part, counts in self._fold.parts(written):
+            for message in messages_in(part):
+                if counts or not isinstance(message, AIMessage) or message.tool_calls:
+                    yield message
 
     def _final(self, values: Any) -> Iterator[Entry]:
         if isinstance(values, Mapping):

@@ -335,6 +335,18 @@ async def test_a_run_of_the_native_api_in_the_langgraph_api(client: Client, sdk:
     assert "".join(message["content"] for message in messages) == "The answer."
 
 
+@pytest.mark.parametrize("modes", [["values"], ["values", "updates"]], ids=" ".join)
+async def test_a_helper_is_nobodys_answer_in_a_run_of_the_langgraph_api(
+    client: Client, sdk: LangGraphClient, modes: list[Any]
+) -> None:
+    thread_id = (await sdk.threads.create())["thread_id"]
+    asked = {"messages": [{"role": "user", "content": "?"}]}
+    started = await sdk.runs.create(thread_id, "beside", input=asked, stream_mode=modes)
+    await sdk.runs.join(thread_id, started["run_id"])
+    seen = (await client.get(f"/agents/beside/stream/{started['run_id']}", headers={"accept": "text/plain"})).text
+    assert seen == "The public answer.\n"
+
+
 async def test_a_timeout_of_the_graphs_own_is_its_failure(client: Client) -> None:
     run = await client.run("falls_silent")
     assert of(run, "error")[0]["code"] == "graph_error"
