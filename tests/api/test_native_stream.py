@@ -2,15 +2,21 @@
 
 import asyncio
 import json
+from datetime import UTC, datetime
+from itertools import groupby
 from typing import Any
 
 import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.memory import InMemorySaver
 
 from api.events import Event
-from api.protocols.native import answer_text, ndjson_lines, sse_frames
+from api.protocols.native import STREAM_MODES, NativeFold, answer_text, ndjson_lines, sse_frames
+from api.schemas import Run
+from tests.api import embedded
 from tests.api.conftest import Client, Frame, Serve, frames
 from tests.api.graphs import gate
 
@@ -261,6 +267,19 @@ def test_framings_give_one_frame_an_event(events: list[Event]) -> None:
     assert [(frame.event, frame.id) for frame in parsed] == [(event.kind, event.seq) for event in events]
     assert len(ndjson_lines(events).splitlines()) == len(events)
     assert answer_text(events).count(b"x") == sum(event.kind == "token" for event in events)
+
+
+async def test_an_attempt_tells_the_results_of_calls_that_the_one_before_made() -> None:
+    """As after a kill between the model's call and the tool."""
+    agent = embedded.adds("ann", 2, 3, checkpointer=InMemorySaver())
+    config: RunnableConfig = {"configurable": {"thread_id": "killed"}}
+    await agent.ainvoke({"messages": "hi"}, config, interrupt_before=["tools"])
+    now = datetime.now(UTC)
+    fold = NativeFold()
+    fold_of = [*fold.begin(Run("run", "killed", "agent", now, now, attempt=2))]
+    async for namespace, mode, payload in agent.astream(None, config, stream_mode=[*STREAM_MODES], subgraphs=True):
+        fold_of += fold.feed(mode, payload, namespace)
+    assert [kind for kind, _ in groupby(each.kind for each in fold_of)] == ["run", "tool_result", "token"]
 
 
 @pytest.mark.parametrize("accept", ["image/png", "application/xml"])
