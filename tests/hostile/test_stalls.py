@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.hostile.stalls import STRUCTURES, TEXTS, Driver, Places, Request, places, served, text
+from tests.hostile.stalls import STRUCTURES, TEXTS, Driver, Places, Request, nested, places, served, text
 
 SIZE = 1 << 17
 ROOM = 10.0
@@ -59,4 +59,7 @@ def test_what_once_stopped_the_server(driver: Driver, of: Places) -> None:
         check(driver, name, sends[name](text("://:", SIZE)))
     fills = dict(of.of_structures())
     check(driver, "search metadata", fills["search metadata"]([1] * 4000))
+    check(driver, "command goto", fills["command goto"](["a"] * 9000))
+    check(driver, "command update", fills["command update"]({f"k{number}": number for number in range(9000)}))
+    check(driver, "messages", fills["messages"](nested(24, 8 << 20)))
     check(driver, "item filters", fills["item filters"]({f"k{number}": number for number in range(900)}))
