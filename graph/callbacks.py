@@ -52,7 +52,8 @@ class QueueCallbackHandler(AsyncCallbackHandler):
     It may be put on the agent, on a graph that the agent is a part of, on a chain, or on a call inside of a node; the
     run may be async, or sync in a thread of its own. Each call, result and answer comes once, in order. What counts as
     the answer, `run_tree` says: words of models inside tools, and of graphs that are but asked, are not among the
-    tokens. The handler is for one run.
+    tokens. A graph that a node asks with its own state, as it is, looks like one that is the node: a helper gets a
+    state of its own, or the tag `nostream`. The handler is for one run.
 
     Args:
         size: How many events may wait to be read.

@@ -8,8 +8,8 @@
 
 A handler sees runs and no graphs. It takes a graph for a node where it is handed the node's own input as it is, and
 of the edges knows those from START only. The tag `answer` lets a graph that is called speak at once; LangGraph's
-`nostream` keeps a model silent until a node writes what it said (one that decides in an edge, say), and structured
-output is never heard.
+`nostream` keeps a graph or a model silent until a node writes what it said (one that decides in an edge, say), and
+structured output is never heard.
 """
 
 from collections.abc import Sequence
@@ -95,6 +95,8 @@ class RunTree:
 
     def _voice(self, graph: Place, tags: Sequence[str] | None) -> Voice:
         """Return the voice of a graph's nodes. What is a node in a node is a task of LangGraph's functional API."""
+        if graph.node is not None and _NO_STREAM in (tags or ()):
+            return Voice.MAYBE
         if graph.node is None or graph.handed or graph.graph is not None:
             return graph.voice
         return Voice.SURE if ANSWER_TAG in (tags or ()) else Voice.MAYBE

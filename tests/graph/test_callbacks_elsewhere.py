@@ -144,6 +144,17 @@ async def test_a_helper_says_nothing(note: Any) -> None:
     assert events[-1].answer == "Public."
 
 
+async def test_a_helper_with_the_state_as_it_is_needs_a_tag() -> None:
+    helper = embedded.says("secret helper words", "helper")
+
+    async def note(state: embedded.Noted) -> dict[str, Any]:
+        await helper.ainvoke(state, {"tags": ["nostream"]})
+        return {"notes": "noted"}
+
+    graph = embedded.in_sequence({"note": note, "speak": embedded.says("Public.")}, embedded.Noted)
+    assert text(await run(graph)) == "Public."
+
+
 async def test_a_model_that_decides_where_to_begin_says_nothing() -> None:
     assert text(await run(embedded.routed_at_once)) == "The public answer."
 
