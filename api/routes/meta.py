@@ -15,6 +15,7 @@ API_VERSION = "0.16.7"
 router = APIRouter(tags=["meta"])
 
 
+@router.get("/", include_in_schema=False)
 @router.get("/ok")
 async def ok() -> Response:
     """Answers while the server is up."""

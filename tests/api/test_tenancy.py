@@ -26,7 +26,7 @@ from tests.serving import serving
 SECRET = "the-secret-of-a"
 KEYS = {"tenant-a": "the-long-key-of-a", "tenant-b": "the-long-key-of-b"}
 YEARLY = "0 0 1 1 *"
-PUBLIC = {"/ok", "/info", "/metrics", "/docs", "/docs/{name}", "/openapi.json"}
+PUBLIC = {"/", "/ok", "/info", "/metrics", "/docs", "/docs/{name}", "/openapi.json"}
 SAID = {"messages": [{"role": "user", "content": "hi"}]}
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 

@@ -29,6 +29,11 @@ async def test_metrics_are_of_prometheus(servers: Servers) -> None:
     assert "# HELP" in ours.text
 
 
+async def test_the_root_says_that_it_is_up(servers: Servers) -> None:
+    theirs, ours = await _both(servers, "/")
+    assert [(each.status_code, each.json()["ok"]) for each in (theirs, ours)] == [(200, True)] * 2
+
+
 async def test_documents(servers: Servers) -> None:
     theirs, ours = await _both(servers, "/docs")
     assert [each.headers["content-type"] for each in (theirs, ours)] == ["text/html; charset=utf-8"] * 2
