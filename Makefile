@@ -4,7 +4,7 @@ PORT ?= 2024
 BIN := .venv/bin
 SYNC := UV_PYTHON_DOWNLOADS=never UV_COMPILE_BYTECODE=1 $(BIN)/uv sync --quiet --frozen --inexact --python $(BIN)/python
 
-.PHONY: install run test lint typecheck bench faults fuzz load soak audit
+.PHONY: install run test oldest lint typecheck bench faults fuzz load soak audit
 .DEFAULT_GOAL := run
 
 install: .venv/.installed
@@ -28,6 +28,17 @@ run: .venv/.installed
 
 test: lint typecheck
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+
+# The core of the suite on the oldest versions that pyproject.toml allows.
+oldest: .venv/.oldest
+	.venv/oldest/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile tests/graph tests/contract tests/api
+
+.venv/.oldest: pyproject.toml | .venv/.uv
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv/oldest
+	$(BIN)/uv pip compile --quiet --resolution lowest-direct --group dev --output-file .venv/oldest/requirements.txt pyproject.toml
+	$(BIN)/uv pip install --quiet --python .venv/oldest/bin/python --requirements .venv/oldest/requirements.txt
+	$(BIN)/uv pip install --quiet --python .venv/oldest/bin/python --no-deps --editable .
+	touch $@
 
 lint: .venv/.tools
 	$(BIN)/ruff check .
