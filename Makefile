@@ -54,7 +54,7 @@ faults: .venv/.tools
 	$(BIN)/python -m tests.faults $(FAULTS)
 
 fuzz: .venv/.tools
-	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-10} FUZZ_SEED=$${FUZZ_SEED:-$$(date +%s)} $(BIN)/python -m pytest tests/hostile --timeout 1800
+	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-100} FUZZ_SEED=$${FUZZ_SEED:-$$(date +%s)} $(BIN)/python -m pytest tests/hostile --timeout 1800
 	$(BIN)/python -m tests.hostile.stalls
 
 load: .venv/.tools
