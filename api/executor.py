@@ -305,6 +305,8 @@ class Executor:
         run, fold = attempt.run, attempt.fold
         config = self._config(run, attempt.tracker, attempt.handlers)
         await self._append(attempt, fold.begin(run))
+        # Readers hear of it now: what the graph does before its first wait takes a while.
+        await asyncio.sleep(0)
         async with self._open(run, config) as graph:
             attempt.graph = graph
             attempt.tracker.routers = sources.routers(graph)
