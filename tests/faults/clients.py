@@ -124,11 +124,16 @@ class Client:
                 self.thread_id = (await self._insist("POST", "/threads", {})).json()["thread_id"]
                 await self._put_item("before")
                 await self._follow(await self._begin(resume=False))
-                if self.order["do"] == "interrupt":
+                if self.order["do"] == "interrupt" and not await self._was_cancelled():
                     await self._follow(await self._begin(resume=True))
                 await self._put_item("after")
         except TimeoutError:
             self.problems.append(f"no end within {self.patience:g} s")
+
+    async def _was_cancelled(self) -> bool:
+        """Whether the run ended before its interrupt: then there is nothing to resume."""
+        runs = await self._insist("GET", f"/threads/{self.thread_id}/runs")
+        return bool(runs.json()[0]["status"] == "interrupted")
 
     async def get(self, path: str, **headers: str) -> httpx.Response:
         """Asks until a server answers."""
